@@ -1,0 +1,23 @@
+"""Turn any text-to-speech model into a streaming voice, through blocks wired by JSON."""
+
+from typing import TYPE_CHECKING, Any
+
+from voxstack.core.errors import VoxstackError
+
+if TYPE_CHECKING:
+    from voxstack.engine.audio import Audio
+    from voxstack.engine.voice import Voice, load
+
+__all__ = ["Audio", "Voice", "VoxstackError", "load"]
+__version__ = "0.1.0"
+
+_HOMES = {"Audio": "audio", "Voice": "voice", "load": "voice"}
+
+
+def __getattr__(name: str) -> Any:
+    # `import voxstack` alone must not cost the half second that onnxruntime takes.
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(f"voxstack.engine.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'voxstack' has no attribute '{name}'")

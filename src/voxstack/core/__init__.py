@@ -1,0 +1,1 @@
+"""Hold the values and the contracts that everything else is built on."""

@@ -1,0 +1,59 @@
+"""Carry, from whoever closes a stream to the net that is running, the wish to stop."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from voxstack.core.errors import Cancelled
+
+__all__ = ["CancelScope"]
+
+_current: ContextVar["CancelScope | None"] = ContextVar("voxstack_cancel_scope", default=None)
+
+
+class CancelScope:
+    """Everything that runs inside `with scope.active():` stops when `cancel` is called from any thread.
+
+    A runtime asks `CancelScope.current()` and, while its net runs, lends the scope a function that
+    stops the engine in flight.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stops: set[Callable[[], None]] = set()
+        self.is_cancelled = False
+
+    @staticmethod
+    def current() -> "CancelScope | None":
+        return _current.get()
+
+    @contextmanager
+    def active(self) -> Generator[None, None, None]:
+        """Make this the scope that runtimes find."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def cancel(self) -> None:
+        """Stop what runs now and refuse what comes; safe twice."""
+        with self._lock:
+            self.is_cancelled = True
+            stops = tuple(self._stops)
+        for stop in stops:
+            stop()
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Generator[None, None, None]:
+        """Lend the scope a function that stops what runs in this block; raise Cancelled if too late."""
+        with self._lock:
+            if self.is_cancelled:
+                raise Cancelled("the stream was closed")
+            self._stops.add(stop)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stops.discard(stop)

@@ -1,0 +1,87 @@
+"""Say every way that voxstack can refuse, as one small tree.
+
+    VoxstackError
+    ├── ConfigError      a value in JSON or in options is wrong (has a path: $.stack[0].type)
+    ├── AddonError       an addon cannot be trusted or read
+    ├── WiringError      two blocks do not fit each other
+    ├── RequestError     what the caller asked for cannot be done (voice, control, text)
+    ├── ImporterError    a checkpoint cannot be turned into an addon
+    ├── NetError         a net, or the runtime that runs it, failed
+    ├── LawError         a stream's chunks do not add up to its whole
+    └── Cancelled        the work was stopped because its stream was closed
+
+Texts are for people: where, what was got, what is wanted, what to do. Fields are for programs.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AddonError",
+    "Cancelled",
+    "ConfigError",
+    "ImporterError",
+    "LawError",
+    "NetError",
+    "RequestError",
+    "VoxstackError",
+    "WiringError",
+    "suggest",
+]
+
+
+class VoxstackError(Exception):
+    """Base of every error that voxstack raises on purpose; `where` is a path, a file or a name."""
+
+    def __init__(self, what: str, *, where: str = "") -> None:
+        self.what = what
+        self.where = where
+        super().__init__(f"{where}: {what}" if where else what)
+
+
+class ConfigError(VoxstackError):
+    """A value in an addon's JSON or in a block's options is wrong."""
+
+
+class AddonError(VoxstackError):
+    """An addon cannot be trusted or read."""
+
+
+class WiringError(VoxstackError):
+    """Two blocks were put together that do not fit."""
+
+
+class RequestError(VoxstackError):
+    """A request names a voice, a control or a text that cannot be served."""
+
+
+class ImporterError(VoxstackError):
+    """A checkpoint cannot be turned into an addon."""
+
+
+class NetError(VoxstackError):
+    """A net, or the runtime that runs it, failed."""
+
+
+class LawError(VoxstackError, AssertionError):
+    """A StreamableBlock broke the streaming law."""
+
+
+class Cancelled(VoxstackError):  # noqa: N818 - what was asked for, not a fault
+    """The work was stopped because nobody listens any more."""
+
+
+def suggest(got: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?", or a list of what is known, to end an error with.
+
+    Example:
+        >>> suggest("Encoder", ["Encoders", "Decoder"])
+        "; did you mean 'Encoders'?"
+        >>> suggest("zzz", ["b", "a"])
+        '; known: a, b'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(got, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(names)}" if names else ""

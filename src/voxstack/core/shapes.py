@@ -1,0 +1,60 @@
+"""Plan windows: which input steps a net must see so that an output step comes out right.
+
+    input    ░░░░░░▓▓▓▓▓▓▓▓▓▓▓▓▓▓░░░░░░          ░ context, computed again   ▓ new steps
+             ▲lo   ▲start        ▲stop ▲hi
+    output         ▓▓▓▓▓▓▓▓▓▓▓▓▓▓  × hop          what lies over ░ is cropped
+
+The only place where windows, padding and cropping are worked out; blocks and runtimes use its plan.
+"""
+
+from dataclasses import dataclass
+
+from voxstack.core.nets import Ragged
+
+__all__ = ["Window", "window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One run of a net over a stretch of the ragged axis.
+
+    lo, hi          input steps that are read, within the utterance
+    pad_left/right  steps of pad value put before and after them
+    crop            output steps to drop at the front of the run's result
+    keep            output steps to keep after these
+    """
+
+    lo: int
+    hi: int
+    pad_left: int
+    pad_right: int
+    crop: int
+    keep: int
+
+    @property
+    def size(self) -> int:
+        return self.pad_left + self.hi - self.lo + self.pad_right
+
+
+def window(ragged: Ragged, start: int, stop: int, end: int | None) -> Window:
+    """Plan the run that gives the output of input steps `start` to `stop`.
+
+    `end` is the utterance's length if it is known (everything up to `stop + context` has arrived
+    otherwise). A net with a pad value sees the utterance extended by its context; one without sees
+    the utterance's own end.
+    """
+    left, right = ragged.context
+    hi = stop + right if end is None else min(stop + right, end)
+    lo = max(start - left, 0)
+    pad_left = pad_right = 0
+    if ragged.pad is not None:
+        pad_left = lo - (start - left)
+        pad_right = stop + right - hi
+    return Window(
+        lo=lo,
+        hi=hi,
+        pad_left=pad_left,
+        pad_right=pad_right,
+        crop=(start - lo + pad_left) * ragged.hop,
+        keep=(stop - start) * ragged.hop,
+    )
