@@ -1,0 +1,1 @@
+"""Run nets, an engine a file."""

@@ -1,0 +1,1 @@
+"""Read addons and wire their stacks."""

@@ -1,0 +1,153 @@
+"""Wire a stack: turn its JSON into blocks, from the inside out, and check every join on the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Literal, cast
+
+from voxstack.core.blocks import SequenceBlock, StreamableBlock
+from voxstack.core.errors import ConfigError, WiringError, suggest
+from voxstack.core.nets import Net, Nets
+from voxstack.core.ports import MelFormat, Ports, differences
+from voxstack.core.registry import Registry
+from voxstack.core.site import Entry
+from voxstack.stack.containers import StreamableStack
+from voxstack.stack.standard import REGISTRY
+from voxstack.stack.strict import validated
+
+__all__ = ["Wired", "wire_stack"]
+
+MANY = {
+    "SequenceBlock": ("SequenceBlockContainer", "blocks"),
+    "StreamableBlock": ("StreamableStack", "stack"),
+}
+
+
+@dataclass(frozen=True)
+class Wired:
+    """A block and the place in the JSON where it stands, kept for people who look inside."""
+
+    path: str
+    type: str
+    block: SequenceBlock | StreamableBlock
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The Site of one entry."""
+
+    path: str
+    nets: Nets
+    tensors: Ports
+    source: Ports | None
+    frame_rate: Fraction | None
+    mel: MelFormat | None
+    registry: Registry
+    seen: list[Wired]
+
+    def net(self, name: str | None, *, role: str) -> Net:
+        if name is not None:
+            if name not in self.nets:
+                raise ConfigError(f"no net '{name}'{suggest(name, self.nets)}", where=f"{self.path}.net")
+            return self.nets[name]
+        fitting = [key for key, net in self.nets.items() if net.spec.role == role]
+        if len(fitting) == 1:
+            return self.nets[fitting[0]]
+        if not fitting:
+            roles = ", ".join(f"'{key}' is {net.spec.role}" for key, net in self.nets.items())
+            raise ConfigError(
+                f"this addon has no net of role '{role}' ({roles}); give one of its nets that role",
+                where=self.path,
+            )
+        raise ConfigError(
+            f"several nets have the role '{role}': {', '.join(fitting)}; choose one with \"net\"",
+            where=self.path,
+        )
+
+    def sequence(self, entry: Entry, key: str, *, tensors: Ports) -> SequenceBlock:
+        return replace(self, path=f"{self.path}.{key}", tensors=tensors).wire(entry, "SequenceBlock")
+
+    def streamable(self, entry: Entry, key: str, *, tensors: Ports, source: Ports | None) -> StreamableBlock:
+        path = f"{self.path}.{key}" if key else self.path
+        return replace(self, path=path, tensors=tensors, source=source).wire(entry, "StreamableBlock")
+
+    def need(self, wanted: Ports, given: Ports, *, of: str) -> None:
+        for name, port in wanted.items():
+            if not given:
+                raise WiringError(
+                    f"wants '{name}' from {of}, but there is none; put a block that gives it before this one",
+                    where=self.path,
+                )
+            if name not in given:
+                have = ", ".join(given)
+                raise WiringError(
+                    f"wants '{name}' from {of}, which gives {have}{_hint(name, given)}", where=self.path
+                )
+            found = differences(given[name], port)
+            if found:
+                lines = "".join(f"\n  {line}" for line in found)
+                raise WiringError(
+                    f"'{name}' of {of} does not fit what is wanted here: {name} → {name}{lines}\n"
+                    "  Use nets that were made for each other, or put a block that converts between them.",
+                    where=self.path,
+                )
+
+    def wire(self, entry: Any, wanted: Literal["SequenceBlock", "StreamableBlock"]) -> Any:
+        if isinstance(entry, list):
+            container, key = MANY[wanted]
+            raise ConfigError(
+                f"got a list, want exactly one {wanted}; "
+                f'several go into one: {{"type": "{container}", "{key}": […]}}',
+                where=self.path,
+            )
+        if not isinstance(entry, Mapping):
+            raise ConfigError(f'got {entry!r:.40}, want exactly one {wanted}: {{"type": …}}', where=self.path)
+        options = dict(cast("Entry", entry))
+        name = options.pop("type", None)
+        if not isinstance(name, str):
+            raise ConfigError("'type' is missing; it names the block", where=f"{self.path}.type")
+        factory = self.registry.find(name, path=f"{self.path}.type")
+        if not (hasattr(factory, "Options") and hasattr(factory, "wire")):
+            raise ConfigError(f"'{name}' is no block: it lacks Options or wire", where=f"{self.path}.type")
+        kind = "StreamableBlock" if hasattr(factory, "open") else "SequenceBlock"
+        if kind != wanted:
+            raise WiringError(f"'{name}' is a {kind}; a {wanted} is wanted here", where=f"{self.path}.type")
+        block = factory.wire(validated(factory.Options, options, path=self.path), self)
+        self.seen.append(Wired(self.path, name, block))
+        return block
+
+
+def wire_stack(
+    stack: list[dict[str, Any]],
+    *,
+    nets: Nets,
+    tensors: Ports,
+    source: Ports | None = None,
+    frame_rate: Fraction | None = None,
+    mel: MelFormat | None = None,
+    registry: Registry = REGISTRY,
+    seen: list[Wired] | None = None,
+) -> StreamableBlock:
+    """Return the StreamableBlock that a `stack` attribute describes: a list is a StreamableStack.
+
+    In:       nets     ready to run, by name
+              tensors  ports that a request fills
+              source   ports of the stream above, if this stack stands under another
+              seen     is filled with each block wired, inner ones first
+    Raises:   ConfigError (an entry is wrong) or WiringError (two blocks do not fit), with JSON path
+    """
+    place = _Place("$", nets, tensors, source, frame_rate, mel, registry, seen if seen is not None else [])
+    block = StreamableStack.wire(StreamableStack.Options(stack), place)
+    place.seen.append(Wired("$.stack", "StreamableStack", block))
+    if block.consumes and source is None:
+        first = next(wired for wired in place.seen if wired.path == "$.stack[0]")
+        raise WiringError(
+            f"'{first.type}' wants a stream above it ({', '.join(block.consumes)}), but it heads the stack",
+            where=first.path,
+        )
+    return block
+
+
+def _hint(name: str, given: Ports) -> str:
+    hint = suggest(name, given)
+    return hint if hint.startswith("; did") else ""

@@ -1,0 +1,1 @@
+"""Turn words into phonemes, and phonemes into ids."""

@@ -1,0 +1,77 @@
+"""Find which words of a text the phoneme words of its clause voice."""
+
+import re
+from collections.abc import Callable
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+__all__ = ["Span", "align", "spoken_words"]
+
+_TOKEN = re.compile(r"\S+")
+_NAMED_SIGNS = "&%@#$€£¥+=<>*/§°"
+_SIMPLE = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_SILENT = str.maketrans("", "", "ˈˌːˑ ʲ-_|")
+
+
+class Span(NamedTuple):
+    """A stretch of text: start and stop offsets in characters."""
+
+    start: int
+    stop: int
+
+
+def spoken_words(text: str, start: int, stop: int) -> list[Span]:
+    """Return the words in text[start:stop], without the punctuation around them."""
+    words: list[Span] = []
+    for found in _TOKEN.finditer(text, start, stop):
+        first, last = found.span()
+        while first < last and not _is_spoken(text[first]):
+            first += 1
+        while first < last and not _is_spoken(text[last - 1]):
+            last -= 1
+        if first < last:
+            words.append(Span(first, last))
+    return words
+
+
+def align(
+    phonemes: list[str], words: list[str], sound: Callable[[list[str]], list[str]]
+) -> list[tuple[int, int]]:
+    """Return, for each phoneme word, the first and last of the `words` that it voices.
+
+    Equal counts of plain words pair up. Otherwise (numbers become many words, "of the" becomes
+    one) `sound` tells how each word sounds alone, and the two strings of sounds are matched.
+    """
+    if len(phonemes) == len(words) and all(_SIMPLE.fullmatch(word) for word in words):
+        return [(place, place) for place in range(len(words))]
+    if len(words) < 2 or not phonemes:
+        return [(0, max(len(words) - 1, 0))] * len(phonemes)
+    heard, heard_owner = _joined(phonemes)
+    alone, alone_owner = _joined(sound(words))
+    found: list[list[int]] = [[] for _ in phonemes]
+    for block in SequenceMatcher(None, heard, alone, autojunk=False).get_matching_blocks():
+        for step in range(block.size):
+            found[heard_owner[block.a + step]].append(alone_owner[block.b + step])
+    return _filled(found, len(words))
+
+
+def _filled(found: list[list[int]], count: int) -> list[tuple[int, int]]:
+    """Give a phoneme word that matched nothing the words between its neighbours'."""
+    spans: list[tuple[int, int]] = []
+    for place, owners in enumerate(found):
+        if owners:
+            spans.append((owners[0], owners[-1]))
+            continue
+        before = spans[-1][1] if spans else 0
+        after = next((later[0] for later in found[place + 1 :] if later), count - 1)
+        spans.append((before, max(before, after)))
+    return spans
+
+
+def _joined(words: list[str]) -> tuple[str, list[int]]:
+    plain = [word.translate(_SILENT) for word in words]
+    return "".join(plain), [place for place, word in enumerate(plain) for _ in word]
+
+
+def _is_spoken(char: str) -> bool:
+    return char.isalnum() or char in _NAMED_SIGNS

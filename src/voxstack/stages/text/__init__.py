@@ -1,0 +1,1 @@
+"""Cut, clean and normalise text."""

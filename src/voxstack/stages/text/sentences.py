@@ -1,0 +1,171 @@
+"""Cut text that is still being written into sentences, as early as that is safe."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, NamedTuple, TypeAlias
+
+from voxstack.core.text import Sentence
+from voxstack.stages.text.abbreviations import continues_sentence, depends_on_next_word
+from voxstack.stages.text.cuts import best_cut
+
+__all__ = ["PAUSES_MS", "Boundary", "SentenceSplitter"]
+
+Boundary: TypeAlias = Literal["sentence", "paragraph", "split"]
+PAUSES_MS: Mapping[Boundary, int] = MappingProxyType({"sentence": 120, "paragraph": 350, "split": 30})
+
+_LINE_ENDS = "\n\r\v\f\x85\u2028\u2029"
+# These end a sentence only before a space; those do without, and never stand inside a number.
+_SPACED = ".!?…‼⁇⁈⁉"
+_UNSPACED = "。！？｡．؟۔।॥։።፧။។"
+_ENDS = _SPACED + _UNSPACED
+_CANDIDATE = re.compile(f"[{re.escape(_ENDS + _LINE_ENDS)}]")
+_CLOSERS = "\"'”’)]}»›」』）】》〉"
+_OPENERS = "\"'“‘([{«‹¿¡—–-*_#•<>「『（【《〈"
+_RUN = re.compile(f"[{re.escape(_ENDS)}]+[{re.escape(_CLOSERS)}]*")
+_NEXT_WORD = re.compile(r"[^\W_]*")
+# How far past a stop to look; what is still undecided there is a boundary.
+_LOOKAHEAD = 64
+_MARKUP = (("<", ">", 256), ("[[", "]]", 256))
+
+
+class _UndecidedError(Exception):
+    """More text is needed."""
+
+
+class _Cut(NamedTuple):
+    stop: int
+    kind: Boundary
+
+
+@dataclass(slots=True)
+class SentenceSplitter:
+    """Split one text, fed in pieces of any size; the sentences do not depend on the pieces.
+
+    A sentence ends at a full stop, question or exclamation mark (of any script) that a new sentence
+    follows, at a line's end unless the next line goes on in lower case, and at a blank line
+    (paragraph). One that grows past `max_characters` is cut at its best inner boundary (split).
+    Memory and work per character are bounded by `max_characters`.
+    """
+
+    max_characters: int = 400
+    pauses_ms: Mapping[Boundary, int] = field(default_factory=lambda: PAUSES_MS)
+    _text: str = field(default="", init=False)
+    _offset: int = field(default=0, init=False)
+    _begin: int = field(default=0, init=False)
+    _scan: int = field(default=0, init=False)
+
+    def feed(self, text: str) -> list[Sentence]:
+        self._text = self._text[self._begin :] + text
+        self._offset += self._begin
+        self._scan -= self._begin
+        self._begin = 0
+        return self._take(final=False)
+
+    def finish(self) -> list[Sentence]:
+        sentences = self._take(final=True)
+        self._offset += len(self._text)
+        self._text, self._begin, self._scan = "", 0, 0
+        return sentences
+
+    def _take(self, *, final: bool) -> list[Sentence]:
+        sentences: list[Sentence] = []
+        while True:
+            self._begin = _skip_spaces(self._text, self._begin, len(self._text))
+            self._scan = max(self._scan, self._begin)
+            if self._begin == len(self._text):
+                return sentences
+            try:
+                cut = self._next_cut(final)
+            except _UndecidedError:
+                return sentences
+            text = self._text[self._begin : cut.stop].rstrip()
+            at_end = final and cut.stop + 1 > len(self._text.rstrip())
+            pause_ms = 0 if at_end else self.pauses_ms[cut.kind]
+            sentences.append(Sentence(text, self._offset + self._begin, pause_ms))
+            self._begin = self._scan = cut.stop
+
+    def _next_cut(self, final: bool) -> _Cut:
+        text, limit = self._text, self._begin + self.max_characters
+        while True:
+            found = _CANDIDATE.search(text, self._scan, limit)
+            if found is None:
+                if len(text) > limit:
+                    cut = best_cut(text[self._begin : limit + 1], limit=self.max_characters)
+                    return _Cut(self._begin + cut, "split")
+                self._scan = len(text)
+                if final:
+                    return _Cut(len(text), "sentence")
+                raise _UndecidedError
+            self._scan = found.start()
+            cut = self._decide(found.start(), limit, final)
+            if cut is not None:
+                return cut
+
+    def _decide(self, place: int, limit: int, final: bool) -> _Cut | None:
+        """Return the cut that the sign at `place` makes, or None and move on past it."""
+        text = self._text
+        stop = place if text[place] in _LINE_ENDS else self._end_of_run(place, limit, final)
+        after = _skip_spaces(text, stop, min(len(text), stop + _LOOKAHEAD))
+        self._need(after, final, unless=after - stop >= _LOOKAHEAD)
+        if _is_inside_markup(text, self._begin, place):
+            self._scan = stop if stop > place else place + 1
+            return None
+        gap = text[stop:after]
+        lines = len(re.findall("\r\n|[\n\r\x85\u2028]", gap)) + 2 * gap.count("\u2029")
+        unspaced = any(char in _UNSPACED for char in text[place:stop])
+        if lines > 1:
+            return _Cut(stop, "paragraph")
+        if after >= len(text) or after - stop >= _LOOKAHEAD or stop >= limit:
+            return _Cut(stop, "sentence")
+        if unspaced or (gap and self._starts_sentence(place, stop, after, final)):
+            return _Cut(stop, "sentence")
+        self._scan = max(stop, place + 1, after if lines else 0)
+        return None
+
+    def _end_of_run(self, place: int, limit: int, final: bool) -> int:
+        found = _RUN.match(self._text, place, limit)
+        stop = found.end() if found else place + 1
+        self._need(stop, final, unless=stop >= limit)
+        return stop
+
+    def _starts_sentence(self, place: int, stop: int, after: int, final: bool) -> bool:
+        text = self._text
+        first = after
+        while first < len(text) and first - after < 8 and text[first] in _OPENERS:
+            first += 1
+        self._need(first, final, unless=first - after >= 8)
+        if first >= len(text):
+            return True
+        if text[first].islower() or (text[first] in _ENDS and text[place] in _SPACED):
+            return False
+        if text[place:stop].rstrip(_CLOSERS) != "." or first != after:
+            return True
+        found = _NEXT_WORD.match(text, first, first + _LOOKAHEAD)
+        word = found.group() if found else ""
+        before = text[max(self._begin, place - 24) : place]
+        if depends_on_next_word(before):
+            self._need(first + len(word), final, unless=len(word) >= _LOOKAHEAD)
+        return not continues_sentence(before, word)
+
+    def _need(self, place: int, final: bool, *, unless: bool) -> None:
+        if place >= len(self._text) and not final and not unless:
+            raise _UndecidedError
+
+
+def _skip_spaces(text: str, start: int, stop: int) -> int:
+    while start < stop and text[start].isspace():
+        start += 1
+    return start
+
+
+def _is_inside_markup(text: str, begin: int, place: int) -> bool:
+    for opening, closing, reach in _MARKUP:
+        start = text.rfind(opening, max(begin, place - reach), place)
+        if start < 0 or text.find(closing, start, place) >= 0:
+            continue
+        inner = text[start + 1 : start + 2]
+        if opening != "<" or inner.isalpha() or inner in "/!?":
+            return True
+    return False

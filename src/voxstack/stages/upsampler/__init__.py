@@ -1,0 +1,1 @@
+"""Stretch encodings to frames."""

@@ -1,0 +1,1 @@
+"""Turn mels into samples."""
