@@ -1,0 +1,58 @@
+"""Show the wired stack of a voice: what each block takes and gives, its net, its rate and its context."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from voxstack.cli import options
+from voxstack.engine.library import find_addon
+from voxstack.engine.loading import load_stack
+from voxstack.stack.describe import Row, rows, svg
+
+__all__ = ["command"]
+
+
+@click.command("inspect", help="Show the wired stack of VOICE: block, net, takes, gives, rate, context.")
+@options.voice_argument
+@click.option(
+    "--graph", type=click.Path(path_type=Path, dir_okay=False), help="Write the stack as an SVG picture."
+)
+@options.profile
+@options.addons
+@options.as_json
+def command(
+    voice: str, graph: Path | None, profile: str | None, folders: tuple[Path, ...], is_json: bool
+) -> None:
+    loaded = load_stack(find_addon(voice, folders), profile=profile, folders=folders)
+    described = rows(loaded.wired)
+    if graph is not None:
+        graph.write_text(svg(loaded.addon.name, described), encoding="utf-8")
+    if is_json:
+        click.echo(
+            json.dumps(
+                {"voice": loaded.addon.name, "blocks": [asdict(row) for row in described]}, default=str
+            )
+        )
+        return
+    for row in described:
+        if not row.is_container:
+            click.echo("\n".join(_lines(row)))
+    timing = loaded.block.timing
+    click.echo(f"the whole: context {timing.left} | {timing.right} steps of its head")
+
+
+def _lines(row: Row) -> list[str]:
+    lines = [f"{row.type}  {row.path}"]
+    if row.nets:
+        lines.append(f"  nets     {', '.join(row.nets)}")
+    lines += [f"  takes    {port}" for port in row.takes]
+    lines += [f"  gives    {port}" for port in row.gives]
+    if row.steps is not None:
+        lines.append(f"  timing   1 → {row.steps}")
+    if row.context and any(row.context):
+        lines.append(f"  context  {row.context[0]} | {row.context[1]} steps")
+    if row.ahead_ms:
+        lines.append(f"  ahead    needs {row.ahead_ms:.0f} ms of what comes after")
+    return lines

@@ -1,0 +1,88 @@
+"""Start the command line: find the command, run it, and end in one clear line if it cannot be done."""
+
+import importlib
+import os
+import sys
+from typing import Any, Never
+
+import click
+
+import voxstack
+from voxstack.core.errors import AddonError, ConfigError, RequestError, VoxstackError, WiringError
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "check": "Check an addon: hashes, wiring, the streaming law, its golden sample.",
+    "import": "Turn a public checkpoint into an addon.",
+    "inspect": "Show the wired stack of a voice.",
+    "pack": "Write an addon folder as one .voxaddon file.",
+    "say": "Speak a text.",
+    "voices": "List what is installed.",
+}
+
+DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Commands(click.Group):
+    """Commands by name, each imported only when it is called: a voice should not wait for the importers."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"voxstack.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(voxstack.__version__, prog_name="voxstack")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Any text-to-speech model, one stack, speaking as early as it can."""
+
+
+def main(arguments: list[str] | None = None) -> Never:
+    """Run the command line; exit 0 done, 1 failed, 2 the request was wrong."""
+    words = sys.argv[1:] if arguments is None else arguments
+    is_debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    sys.exit(_run(words, is_debug=is_debug))
+
+
+def _run(words: list[str], *, is_debug: bool) -> int:
+    try:
+        result: Any = cli.main(words, prog_name="voxstack", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "voxstack")
+        click.echo(f"{command}: {error.format_message()} ({command} --help shows how)", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has left; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except VoxstackError as error:
+        if is_debug:
+            raise
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        wrong = isinstance(error, ConfigError | AddonError | WiringError | RequestError)
+        return WRONG_REQUEST if wrong else FAILED
+    except Exception as error:
+        if is_debug:
+            raise
+        click.echo(f"{type(error).__name__}: {error} (a fault of voxstack's; --debug shows where)", err=True)
+        return FAILED

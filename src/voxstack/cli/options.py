@@ -1,0 +1,76 @@
+"""Hold the options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["addons", "as_json", "controls", "profile", "table", "voice_argument"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+addons = click.option(
+    "--addons",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder to look for addons in first; may be given more than once.",
+)
+profile = click.option("--profile", metavar="NAME", help="How the nets run (default: cpu).")
+as_json = click.option("--json", "is_json", is_flag=True, help="One JSON object on standard output.")
+voice_argument = click.argument("voice")
+
+_CONTROLS = (
+    click.option("--speed", type=float, metavar="X", help="How fast: 2 is twice as fast."),
+    click.option("--speaker", metavar="NAME|N", help="Which speaker, if the voice has several."),
+    click.option("--noise", type=float, metavar="X", help="How much the sound varies."),
+    click.option("--noise-w", "noise_w", type=float, metavar="X", help="How much the rhythm varies."),
+    click.option(
+        "--seed", type=int, metavar="N", help="Which variation; the same seed is the same audio (default: 0)."
+    ),
+    click.option(
+        "--control", "others", multiple=True, metavar="NAME=X", help="Any other control that the voice lists."
+    ),
+)
+
+
+def controls(command: F) -> F:
+    """Add the options that set a voice's controls; `chosen_controls` reads them."""
+    for option in reversed(_CONTROLS):
+        command = option(command)
+    return command
+
+
+def chosen_controls(values: dict[str, Any]) -> dict[str, float | str]:
+    """Return the controls that were given on the command line."""
+    chosen: dict[str, float | str] = {}
+    for name in ("speed", "speaker", "noise", "noise_w", "seed"):
+        value = values.get(name)
+        if value is not None:
+            chosen[name] = _number(value)
+    for pair in values.get("others", ()):
+        name, equals, value = pair.partition("=")
+        if not equals or not value:
+            raise click.BadParameter(f"got '{pair}', want NAME=VALUE", param_hint="--control")
+        chosen[name] = _number(value)
+    return chosen
+
+
+def table(rows: list[list[str]], heads: list[str]) -> str:
+    """Return rows in aligned columns under their heads."""
+    widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [heads, *rows]
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float | str) -> float | str:
+    if isinstance(value, str):
+        try:
+            return int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,146 @@
+"""Speak a text: to a file, to the loudspeaker, or both, while it is being made."""
+
+import codecs
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from voxstack.cli import options
+from voxstack.core.errors import RequestError
+
+__all__ = ["command"]
+
+LONG_TEXT_CHARACTERS = 1_000
+PIECE_BYTES = 4_096
+
+
+@click.command("say", help="Speak TEXT, or a file, or what comes in on standard input while it comes.")
+@click.argument("text", required=False)
+@click.option(
+    "--voice",
+    required=True,
+    metavar="NAME|PATH",
+    help="The voice's name, or the path of its addon (a folder or .voxaddon).",
+)
+@click.option("--file", "file", type=click.Path(path_type=Path), help="Read the text from a file.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write .wav, .flac, .ogg, .opus or .mp3."
+)
+@click.option("--play", is_flag=True, help="Play it while it is made.")
+@options.profile
+@options.controls
+@options.addons
+@options.as_json
+def command(
+    text: str | None,
+    voice: str,
+    file: Path | None,
+    out: Path | None,
+    play: bool,
+    profile: str | None,
+    folders: tuple[Path, ...],
+    is_json: bool,
+    **values: Any,
+) -> None:
+    if out is None and not (play or is_json):
+        raise click.UsageError("nobody would hear it: give --out FILE, --play or --json")
+    spoken = _text(text, file)
+    from voxstack.cli.playback import Player
+    from voxstack.engine.audio import AudioFile
+    from voxstack.engine.voice import load
+
+    ready = load(voice, profile, folders=folders)
+    controls = options.chosen_controls(values)
+    ready.tensors(controls)
+    chunks = samples = 0
+    first_audio_ms = 0.0
+    started = time.perf_counter()
+    heard: list[str] = []
+    with contextlib.ExitStack() as stack:
+        sinks: list[Any] = []
+        if out is not None:
+            sinks.append(stack.enter_context(AudioFile(out, ready.sample_rate)))
+        if play:
+            sinks.append(stack.enter_context(Player(ready.sample_rate)))
+        source = spoken if isinstance(spoken, str) else _remembered(spoken, heard)
+        speech = stack.enter_context(ready.stream(source, **controls))
+        bar = stack.enter_context(_progress(spoken))
+        for chunk in speech:
+            if not chunks:
+                first_audio_ms = (time.perf_counter() - started) * 1000
+            chunks += 1
+            samples += len(chunk.samples)
+            for sink in sinks:
+                sink.write(chunk)
+            bar.update(max(0, chunk.span[1] - bar.pos))
+        wall_s = time.perf_counter() - started
+    audio_s = samples / ready.sample_rate
+    report = {
+        "voice": ready.name,
+        "profile": ready.loaded.profile,
+        "runtime": ready.runtime,
+        "text": spoken if isinstance(spoken, str) else "".join(heard),
+        "audio_s": round(audio_s, 4),
+        "sample_rate": ready.sample_rate,
+        "first_audio_ms": round(first_audio_ms, 2),
+        "wall_s": round(wall_s, 4),
+        "rtf": round(wall_s / audio_s, 4) if audio_s else None,
+        "chunks": chunks,
+        "seed": controls.get("seed", 0),
+        "out": str(out) if out is not None else None,
+    }
+    if is_json:
+        click.echo(json.dumps(report, ensure_ascii=False))
+        return
+    config = ready.loaded.addon.config
+    click.echo(f"voice             {ready.name} ({', '.join(config.languages)}; licence {config.licence})")
+    click.echo(f"first audio       {first_audio_ms:.0f} ms")
+    click.echo(f"real-time factor  {wall_s / audio_s:.3f} ({audio_s:.1f} s of audio in {wall_s:.2f} s)")
+    if out is not None:
+        click.echo(f"written           {out}")
+
+
+def _text(text: str | None, file: Path | None) -> str | Iterator[str]:
+    if text is not None and file is not None:
+        raise click.UsageError("got a text and --file; give one of them")
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequestError(f"cannot be read as UTF-8 text: {error}", where=str(file)) from error
+    if text is not None and text != "-":
+        return text
+    if text is None and sys.stdin.isatty():
+        raise click.UsageError("what shall it say? give TEXT, --file FILE, or text on standard input")
+    return _pieces()
+
+
+def _pieces() -> Iterator[str]:
+    """Yield standard input as it comes, however it is cut into bytes."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while data := os.read(sys.stdin.fileno(), PIECE_BYTES):
+            yield decoder.decode(data)
+        yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise RequestError(f"is not UTF-8 text: {error}", where="standard input") from error
+
+
+def _remembered(pieces: Iterable[str], heard: list[str]) -> Iterator[str]:
+    for piece in pieces:
+        heard.append(piece)
+        yield piece
+
+
+def _progress(spoken: str | Iterator[str]) -> Any:
+    """Return a progress bar over the text's characters; hidden unless the text is long and a person looks."""
+    length = len(spoken) if isinstance(spoken, str) else 0
+    is_shown = length > LONG_TEXT_CHARACTERS and sys.stderr.isatty()
+    return click.progressbar(length=length, label="speaking", file=sys.stderr, hidden=not is_shown)

@@ -1,0 +1,1 @@
+"""Speak: text in, audio out."""

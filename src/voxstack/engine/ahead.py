@@ -1,0 +1,105 @@
+"""Work ahead of a listener, in a thread, by a bounded stretch of audio."""
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Generator
+from typing import Self
+
+from voxstack.core.cancel import CancelScope
+from voxstack.core.errors import Cancelled
+from voxstack.engine.audio import Audio
+
+__all__ = ["Speech"]
+
+AHEAD_S = 2.0
+"""Seconds of audio made before the listener asks for them."""
+
+
+class Speech:
+    """An iterator of audio chunks that are made in the background; close it to stop the work.
+
+    Example:
+        with voice.stream("Hello there.") as speech:
+            for chunk in speech: ...
+    """
+
+    def __init__(self, chunks: Generator[Audio, None, None], *, ahead_s: float = AHEAD_S) -> None:
+        self._work = _Work(chunks, ahead_s)
+        # A listener who just forgets the iterator must not leave the work running.
+        self._forgotten = weakref.finalize(self, self._work.stop)
+        threading.Thread(target=self._work.run, name="voxstack-speech", daemon=True).start()
+
+    def __iter__(self) -> "Speech":
+        return self
+
+    def __next__(self) -> Audio:
+        return self._work.take()
+
+    def close(self) -> None:
+        """Stop the work at once, a net run in flight too, and free everything; safe twice."""
+        self._forgotten()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+
+class _Work:
+    """What a Speech and its thread share."""
+
+    def __init__(self, chunks: Generator[Audio, None, None], ahead_s: float) -> None:
+        self._chunks = chunks
+        self._ahead_s = ahead_s
+        self._scope = CancelScope()
+        self._changed = threading.Condition()
+        self._ready: deque[Audio] = deque()
+        self._ready_s = 0.0
+        self._is_over = False
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with self._scope.active():
+                for chunk in self._chunks:
+                    with self._changed:
+                        self._ready.append(chunk)
+                        self._ready_s += chunk.duration_s
+                        self._changed.notify_all()
+                        self._changed.wait_for(
+                            lambda: self._ready_s < self._ahead_s or self._scope.is_cancelled
+                        )
+                    if self._scope.is_cancelled:
+                        break
+        except Cancelled:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the listener's thread raises it
+            self._error = error
+        finally:
+            self._chunks.close()
+            with self._changed:
+                self._is_over = True
+                self._changed.notify_all()
+
+    def take(self) -> Audio:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._is_over or self._scope.is_cancelled)
+            if self._scope.is_cancelled:
+                raise StopIteration
+            if self._ready:
+                chunk = self._ready.popleft()
+                self._ready_s -= chunk.duration_s
+                self._changed.notify_all()
+                return chunk
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            raise StopIteration
+
+    def stop(self) -> None:
+        self._scope.cancel()
+        with self._changed:
+            self._ready.clear()
+            self._changed.notify_all()

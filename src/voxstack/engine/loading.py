@@ -1,0 +1,161 @@
+"""Make an addon ready: choose the runtime, load its nets side by side, wire its stack."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from voxstack.core.blocks import StreamableBlock
+from voxstack.core.errors import ConfigError, WiringError, suggest
+from voxstack.core.nets import Net
+from voxstack.core.ports import Ports, differences
+from voxstack.engine.library import find_addon
+from voxstack.runtimes.ort import OrtRuntime
+from voxstack.stack.addon import Addon
+from voxstack.stack.config import validated
+from voxstack.stack.containers import StreamableStack
+from voxstack.stack.wire import Wired, wire_stack
+
+__all__ = ["Loaded", "Profile", "load_stack"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How nets run: threads of one net run (0: one for each core), provider that must execute them."""
+
+    threads: int = 0
+    provider: str = "CPUExecutionProvider"
+
+
+PROFILES = {"cpu": Profile()}
+"""Profiles that every addon has; an addon's own come on top."""
+
+DEFAULT = "cpu"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An addon with its nets ready and its stack wired, its vocoder's stack below it if it needs one."""
+
+    addon: Addon
+    profile: str
+    block: StreamableBlock
+    nets: dict[str, Net]
+    wired: tuple[Wired, ...]
+    vocoder: Addon | None = None
+
+
+def load_stack(
+    addon: Addon,
+    *,
+    profile: str | None = None,
+    threads: int | None = None,
+    folders: Sequence[str | Path] = (),
+) -> Loaded:
+    """Load an addon's nets, wire its stack, and put its vocoder under it.
+
+    Raises:   ConfigError, WiringError, AddonError, NetError; each says where
+    """
+    if addon.config.takes is not None:
+        raise WiringError("a vocoder has no voice of its own; name a voice that uses it", where=addon.name)
+    name, chosen = _profile(addon, profile)
+    if threads is not None:
+        chosen = replace(chosen, threads=threads)
+    runtime = OrtRuntime(threads=chosen.threads or _cores(), provider=chosen.provider)
+    nets = _nets(addon, runtime)
+    wired: list[Wired] = []
+    block = wire_stack(
+        addon.config.stack,
+        nets=nets,
+        tensors=addon.request,
+        frame_rate=addon.frame_rate,
+        mel=addon.mel,
+        seen=wired,
+    )
+    vocoder = None
+    if addon.config.gives == "mel":
+        vocoder = _vocoder(addon, block, folders)
+        below = _nets(vocoder, runtime)
+        voiced = wire_stack(
+            vocoder.config.stack,
+            nets=below,
+            tensors=addon.request,
+            source=block.gives,
+            mel=vocoder.mel,
+            seen=wired,
+        )
+        block = StreamableStack((block, voiced))
+        nets |= {f"{vocoder.name}/{key}": net for key, net in below.items()}
+    _gives_samples(block, addon, vocoder or addon)
+    return Loaded(addon, name, block, nets, tuple(wired), vocoder)
+
+
+def _profile(addon: Addon, name: str | None) -> tuple[str, Profile]:
+    own = {
+        key: validated(Profile, value, path=f"$.profiles.{key}")
+        for key, value in addon.config.profiles.items()
+    }
+    known = {**PROFILES, **own}
+    chosen = DEFAULT if name is None else name
+    if chosen not in known:
+        raise ConfigError(f"no profile '{chosen}'{suggest(chosen, known)}", where=addon.name)
+    return chosen, known[chosen]
+
+
+def _nets(addon: Addon, runtime: OrtRuntime) -> dict[str, Net]:
+    def load(name: str) -> Net:
+        spec = addon.specs[name]
+        return runtime.load(spec, addon.read(spec.file))
+
+    with ThreadPoolExecutor(_cores(), thread_name_prefix="voxstack-load") as pool:
+        # Biggest first, so that no core waits at the end for a big one.
+        names = sorted(addon.specs, key=lambda name: -addon.files.size(addon.specs[name].file))
+        return dict(zip(names, pool.map(load, names), strict=True))
+
+
+def _vocoder(addon: Addon, block: StreamableBlock, folders: Sequence[str | Path]) -> Addon:
+    """Return the vocoder's addon, if its mels are the voice's mels."""
+    name = addon.config.vocoder
+    if name is None:
+        raise WiringError('it gives mels but names no vocoder; set "vocoder" in addon.json', where=addon.name)
+    # A voice that was named by its path finds its vocoder next door.
+    beside = Path(addon.files.where).parent
+    vocoder = find_addon(name, [*folders, beside], what=f"vocoder of '{addon.name}'")
+    if vocoder.config.takes != "mel":
+        raise WiringError(f"'{name}' is no vocoder: it does not take mels", where=f"{addon.name}: $.vocoder")
+    if "mel" not in block.gives:
+        raise WiringError(f"its stack gives {sorted(block.gives)}, not 'mel'", where=f"{addon.name}: $.stack")
+    given = block.gives["mel"]
+    found = differences(given, replace(given, mel=vocoder.mel))
+    if found:
+        lines = "".join(f"\n  {line}" for line in found)
+        raise WiringError(
+            f"does not fit the vocoder '{name}': mel → mel{lines}\n"
+            "  These nets were trained on different mel settings; choose a vocoder trained on the same, "
+            "or put a resampling block between.",
+            where=f"{addon.name}: $.stack[{len(addon.config.stack) - 1}]",
+        )
+    return vocoder
+
+
+def _gives_samples(block: StreamableBlock, addon: Addon, last: Addon) -> None:
+    where = f"{last.name}: $.stack"
+    port = block.gives.get("samples")
+    if port is None or len(port.axes) != 1:
+        raise WiringError(
+            f"a voice ends in 'samples' [samples]; this stack gives {_listed(block.gives)}", where=where
+        )
+    rate = last.config.audio.sample_rate
+    if port.rate is not None and port.rate != rate:
+        raise WiringError(
+            f"the stack gives {port.rate} samples per second, $.audio.sample_rate says {rate}", where=where
+        )
+
+
+def _listed(ports: Ports) -> str:
+    return ", ".join(str(port) for port in ports.values())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,106 @@
+"""Feed utterances to the engine one by one, from text that is there or is still being written."""
+
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from typing import Protocol
+
+from voxstack.core.errors import Cancelled
+from voxstack.core.text import FrontEnd, Phonemes, Sentence
+
+__all__ = ["ArrivingText", "Utterances", "WrittenText"]
+
+SENTENCES_AHEAD = 64
+"""How far an iterator of text may run ahead of the voice, so that an endless one cannot fill memory."""
+
+
+class Utterances(Protocol):
+    """Utterances in the order of the text; phonemized when asked for, not before."""
+
+    def next(self, *, wait: bool) -> Phonemes | None:
+        """Return the next one; None after the last, or, if not to `wait`, when none is there yet."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class WrittenText:
+    """Utterances of a text that is all there."""
+
+    def __init__(self, text: str, front: FrontEnd) -> None:
+        self._utterances = _walk(text, front)
+
+    def next(self, *, wait: bool) -> Phonemes | None:
+        return next(self._utterances, None)
+
+    def close(self) -> None:
+        self._utterances.close()
+
+
+class ArrivingText:
+    """Utterances of a text that comes in pieces; a thread reads the pieces while the voice speaks."""
+
+    def __init__(self, pieces: Iterable[str], front: FrontEnd) -> None:
+        self._front = front
+        self._changed = threading.Condition()
+        self._sentences: deque[Sentence] = deque()
+        self._phonemes: deque[Phonemes] = deque()
+        self._is_over = False
+        self._is_closed = False
+        self._error: BaseException | None = None
+        self._reader = threading.Thread(
+            target=self._read, args=(iter(pieces),), name="voxstack-text", daemon=True
+        )
+        self._reader.start()
+
+    def next(self, *, wait: bool) -> Phonemes | None:
+        while not self._phonemes:
+            with self._changed:
+                if wait:
+                    self._changed.wait_for(lambda: self._sentences or self._is_over or self._is_closed)
+                if self._is_closed:
+                    raise Cancelled("the stream was closed")
+                if not self._sentences:
+                    if self._is_over and self._error is not None:
+                        raise self._error
+                    return None
+                sentence = self._sentences.popleft()
+                self._changed.notify_all()
+            self._phonemes.extend(self._front.phonemize(sentence))
+        return self._phonemes.popleft()
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _read(self, pieces: Iterator[str]) -> None:
+        splitter = self._front.splitter()
+        try:
+            for piece in pieces:
+                if not self._put(splitter.feed(piece)):
+                    return
+            self._put(splitter.finish())
+        except BaseException as error:  # noqa: BLE001 - the consumer's thread raises it
+            self._error = error
+        finally:
+            with self._changed:
+                self._is_over = True
+                self._changed.notify_all()
+
+    def _put(self, sentences: Iterable[Sentence]) -> bool:
+        """Queue sentences, waiting while the queue is full; return False once nobody wants more."""
+        for sentence in sentences:
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._sentences) < SENTENCES_AHEAD or self._is_closed)
+                self._sentences.append(sentence)
+                self._changed.notify_all()
+        return not self._is_closed
+
+
+def _walk(text: str, front: FrontEnd) -> Generator[Phonemes, None, None]:
+    splitter = front.splitter()
+    for sentence in splitter.feed(text):
+        yield from front.phonemize(sentence)
+    for sentence in splitter.finish():
+        yield from front.phonemize(sentence)

@@ -1,0 +1,143 @@
+"""Offer a voice: text in, audio out, whole or chunk by chunk."""
+
+import math
+from collections.abc import Generator, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from voxstack.core.errors import RequestError, suggest
+from voxstack.core.ports import Array
+from voxstack.core.text import FrontEnd
+from voxstack.engine.ahead import Speech
+from voxstack.engine.audio import Audio
+from voxstack.engine.library import find_addon
+from voxstack.engine.loading import Loaded, load_stack
+from voxstack.engine.plan import ChunkPlan
+from voxstack.engine.sentences import ArrivingText, WrittenText
+from voxstack.engine.session import Session
+
+__all__ = ["Voice", "load"]
+
+SEED_BITS = 63
+
+
+def load(
+    name_or_path: str | Path,
+    profile: str | None = None,
+    *,
+    threads: int | None = None,
+    folders: Sequence[str | Path] = (),
+) -> "Voice":
+    """Return the voice of that name, or the one whose addon is at that path, ready to speak.
+
+    In:       profile  how its nets run (default "cpu"); threads  of one net run (default: as the
+              profile says); folders  where to look for addons first
+    Raises:   RequestError if there is no such voice; AddonError, ConfigError, WiringError or NetError
+              if its addon is broken
+    """
+    addon = find_addon(name_or_path, folders)
+    return Voice(load_stack(addon, profile=profile, threads=threads, folders=folders))
+
+
+class Voice:
+    """A voice that is ready to speak; safe from many threads, each request is its own."""
+
+    def __init__(self, loaded: Loaded, *, plan: ChunkPlan = ChunkPlan()) -> None:  # noqa: B008 - frozen
+        self.loaded = loaded
+        self.plan = plan
+
+    @property
+    def name(self) -> str:
+        return self.loaded.addon.name
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of its audio."""
+        return (self.loaded.vocoder or self.loaded.addon).config.audio.sample_rate
+
+    @property
+    def runtime(self) -> str:
+        """What runs its nets: engine, version, provider and precision, as they really are."""
+        return ", ".join(sorted({f"{net.runtime} {net.precision}" for net in self.loaded.nets.values()}))
+
+    @cached_property
+    def front(self) -> FrontEnd:
+        """What turns text into phoneme ids for this voice."""
+        config = self.loaded.addon.config
+        if config.text is None:
+            raise RequestError("its addon has no 'text', so it speaks ids, not text", where=self.name)
+        from voxstack.stack.front import build_front_end  # only a voice that speaks text needs it
+
+        return build_front_end(config.text)
+
+    def say(self, text: str, **controls: float | str) -> Audio:
+        """Return the audio of a text.
+
+        In:       controls  what the voice lists (speed, speaker …) and `seed`, an integer (default 0)
+        Raises:   RequestError if a control is unknown or out of range, or nothing can be spoken
+        """
+        session = self._session(text, self.tensors(controls))
+        return Audio.joined(session.chunks(), self.sample_rate)
+
+    def stream(self, text: str | Iterable[str], **controls: float | str) -> Speech:
+        """Return an iterator of audio chunks, the first as early as can be.
+
+        In:       text  a text, or an iterator of its pieces while it is still being written
+                  controls  as for `say`
+        Raises:   RequestError as `say`, at once for controls, at the first chunk for text
+        """
+        return Speech(self.chunks(text, **controls))
+
+    def chunks(self, text: str | Iterable[str], **controls: float | str) -> Generator[Audio, None, None]:
+        """Return a generator of audio chunks that works only while it is asked, in the caller's thread."""
+        return self._session(text, self.tensors(controls)).chunks()
+
+    def tensors(self, controls: dict[str, float | str]) -> dict[str, Array]:
+        """Return a request's controls as the tensors that blocks read; raise RequestError."""
+        known = self.loaded.addon.config.controls
+        for name in controls:
+            if name not in known and name != "seed":
+                raise RequestError(
+                    f"voice '{self.name}' has no control '{name}'{suggest(name, [*known, 'seed'])}",
+                    where="controls",
+                )
+        tensors: dict[str, Array] = {"seed": np.array(_seed(controls.get("seed", 0)), np.int64)}
+        for name, control in known.items():
+            value = controls.get(name, control.default)
+            where = f"controls.{name}"
+            if isinstance(value, str):
+                if value not in control.choices:
+                    raise RequestError(f"got '{value}'{suggest(value, control.choices)}", where=where)
+                value = control.choices[value]
+            low = -math.inf if control.min is None else control.min
+            high = math.inf if control.max is None else control.max
+            if not (math.isfinite(value) and low <= value <= high):
+                raise RequestError(f"got {value:g}, want {low:g} to {high:g}", where=where)
+            if control.dtype == "int64" and value != int(value):
+                raise RequestError(f"got {value:g}, want a whole number", where=where)
+            tensors[name] = np.array(value, control.dtype)
+        return tensors
+
+    def _session(self, text: str | Iterable[str], tensors: dict[str, Array]) -> Session:
+        utterances = (
+            WrittenText(text, self.front) if isinstance(text, str) else ArrivingText(text, self.front)
+        )
+        rate = self.loaded.addon.frame_rate
+        return Session(
+            self.loaded.block,
+            utterances,
+            tensors,
+            sample_rate=self.sample_rate,
+            frame_samples=math.ceil(self.sample_rate / rate) if rate else 1,
+            plan=self.plan,
+        )
+
+
+def _seed(value: float | str) -> int:
+    if isinstance(value, str) or value != int(value) or not 0 <= value < 1 << SEED_BITS:
+        raise RequestError(
+            f"got {value!r}, want a whole number from 0 to 2^{SEED_BITS} - 1", where="controls.seed"
+        )
+    return int(value)

@@ -1,0 +1,116 @@
+"""Hold a whole addon to its contract: files, wiring, the law, its golden sample, its profiles."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from voxstack.core.errors import AddonError, LawError, VoxstackError
+from voxstack.core.ports import Array
+from voxstack.core.streams import EVERYTHING
+from voxstack.engine.golden import golden_audio, read_golden
+from voxstack.engine.library import find_addon
+from voxstack.engine.loading import PROFILES, Loaded, load_stack
+from voxstack.engine.voice import Voice
+from voxstack.stack.addon import Addon
+from voxstack.testing.law import check_streamable
+
+__all__ = ["Finding", "check_addon"]
+
+LAW_TOLERANCE = 1e-5
+"""Blocked matrix products round differently for different lengths; float32 nets stay below this."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check: what was looked at, and what is wrong with it, if anything."""
+
+    name: str
+    detail: str
+    is_good: bool
+
+
+def check_addon(
+    name_or_path: str | Path, *, profile: str | None = None, folders: Sequence[str | Path] = ()
+) -> Iterator[Finding]:
+    """Yield a finding for each check; stop where the next ones would make no sense."""
+    try:
+        addon = find_addon(name_or_path, folders)
+        addon.verify()
+    except VoxstackError as error:
+        yield Finding("files", f"{type(error).__name__}: {error}", is_good=False)
+        return
+    yield Finding("files", f"{len(addon.config.files)} files as listed", is_good=True)
+    try:
+        loaded = load_stack(addon, profile=profile, folders=folders)
+    except VoxstackError as error:
+        yield Finding("wiring", f"{type(error).__name__}: {error}", is_good=False)
+        return
+    yield Finding("wiring", f"{len(loaded.wired)} blocks, {len(loaded.nets)} nets", is_good=True)
+    yield _tried("law", lambda: _law(addon, loaded))
+    yield _tried("golden", lambda: _golden(addon, loaded))
+    for other in sorted({*PROFILES, *addon.config.profiles} - {loaded.profile}):
+        yield _tried(f"profile {other}", lambda other=other: _parity(addon, loaded, other, folders))
+
+
+def _tried(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, check(), is_good=True)
+    except VoxstackError as error:
+        return Finding(name, f"{type(error).__name__}: {error}", is_good=False)
+
+
+def _law(addon: Addon, loaded: Loaded) -> str:
+    frame = addon.config.audio.sample_rate // 100
+    cuts = [[frame], [8 * frame, 16 * frame, 32 * frame], [1, 7 * frame, 3, 50 * frame]]
+    check_streamable(loaded.block, tensors=_request(addon, loaded), cuts=cuts, tolerance=LAW_TOLERANCE)
+    return f"{len(cuts)} ways to cut the reads, all within {LAW_TOLERANCE:g}"
+
+
+def _golden(addon: Addon, loaded: Loaded) -> str:
+    golden = addon.config.golden
+    if golden is None:
+        raise AddonError(
+            "there is no golden sample, so nothing tells whether it still sounds as it did", where="golden"
+        )
+    wanted = read_golden(addon)
+    got = golden_audio(loaded, golden)
+    if len(wanted) != len(got):
+        raise LawError(
+            f"the golden sample has {len(wanted)} samples, this machine makes {len(got)}", where="golden"
+        )
+    worst = float(np.abs(wanted - got).max(initial=0))
+    if worst > golden.tolerance:
+        raise LawError(
+            f"differs from the golden sample by {worst:.2g}, tolerance {golden.tolerance:g}", where="golden"
+        )
+    return f"{len(got)} samples, greatest difference {worst:.2g}"
+
+
+def _parity(addon: Addon, loaded: Loaded, other: str, folders: Sequence[str | Path]) -> str:
+    tensors = _request(addon, loaded)
+    one = _whole(loaded, tensors)
+    two = _whole(load_stack(addon, profile=other, folders=folders), tensors)
+    if one.shape != two.shape:
+        raise LawError(f"{len(one)} samples became {len(two)}", where=f"profile {other}")
+    return f"greatest difference {float(np.abs(one - two).max(initial=0)):.2g} against '{loaded.profile}'"
+
+
+def _request(addon: Addon, loaded: Loaded) -> dict[str, Array]:
+    golden = addon.config.golden
+    if golden is None:
+        raise AddonError("a golden sample is needed: its ids are what is spoken", where="golden")
+    return {
+        **Voice(loaded).tensors({}),
+        "ids": np.array(golden.ids, np.int64),
+        "utterance": np.array(0, np.int64),
+    }
+
+
+def _whole(loaded: Loaded, tensors: dict[str, Array]) -> Array:
+    stream = loaded.block.open(tensors, None)
+    try:
+        return stream.read(EVERYTHING)["samples"]
+    finally:
+        stream.close()
