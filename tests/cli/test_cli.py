@@ -1,0 +1,178 @@
+"""The command line does what its help says, and refuses in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from voxstack.cli.main import main
+
+pytestmark = pytest.mark.end_to_end
+
+ADDONS = Path(__file__).parents[2] / "examples" / "addons"
+
+
+def run(capsys, *words):
+    """Return exit code, standard output and standard error of a call."""
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return end.value.code, out, err
+
+
+def say(capsys, *words):
+    return run(capsys, "say", *words, "--addons", ADDONS)
+
+
+def test_say_writes_a_file_and_reports_in_one_line_each(capsys, tmp_path):
+    out = tmp_path / "tones.wav"
+    code, printed, err = say(capsys, "abc def", "--voice", "tone", "--out", out)
+    assert (code, err) == (0, "")
+    assert [line.split("  ")[0] for line in printed.splitlines()] == [
+        "voice",
+        "first audio",
+        "real-time factor",
+        "written",
+    ]
+    assert soundfile.info(out).samplerate == 16_000
+
+
+def test_say_json_is_one_object_with_units_in_its_names(capsys, tmp_path):
+    out = tmp_path / "tones.flac"
+    code, printed, _ = say(capsys, "abc", "--voice", "tone", "--out", out, "--seed", "5", "--json")
+    report = json.loads(printed)
+    assert code == 0
+    assert set(report) == {
+        "voice",
+        "profile",
+        "runtime",
+        "text",
+        "audio_s",
+        "sample_rate",
+        "first_audio_ms",
+        "wall_s",
+        "rtf",
+        "chunks",
+        "seed",
+        "out",
+    }
+    assert (report["voice"], report["text"], report["seed"]) == ("tone", "abc", 5)
+    assert report["audio_s"] == pytest.approx(soundfile.info(out).duration, abs=0.01)
+
+
+def test_say_takes_a_path_a_file_and_standard_input(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("abc")
+    sizes = []
+    for words, given in (
+        (["abc"], None),
+        (["--file", str(text)], None),
+        ([], b"abc"),
+        (["-"], b"abc"),
+    ):
+        out = tmp_path / "out.wav"
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "voxstack",
+                "say",
+                *words,
+                "--voice",
+                str(ADDONS / "tone"),
+                "--addons",
+                str(ADDONS),
+                "--out",
+                str(out),
+            ],
+            input=given,
+            check=True,
+            capture_output=True,
+        )
+        sizes.append(soundfile.info(out).frames)
+    assert len(set(sizes)) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["abc", "--voice", "tone"], "nobody would hear it: give --out FILE, --play or --json"),
+        (["abc", "--voice", "tune", "--json"], "RequestError: voice: no voice 'tune'; did you mean 'tone'?"),
+        (
+            ["abc", "--voice", "tone", "--json", "--speed", "7"],
+            "RequestError: controls.speed: got 7, want 0.5 to 2",
+        ),
+        (["abc", "--voice", "tone", "--json", "--control", "x"], "got 'x', want NAME=VALUE"),
+        (["", "--voice", "tone", "--json"], "RequestError: text:"),
+        (["abc", "--voice", "tone", "--out", "no/such/folder.wav"], "RequestError: no/such/folder.wav:"),
+        (["abc", "--voice", "tone", "--out", "a.xyz"], "RequestError: a.xyz: cannot write '.xyz' files"),
+        (["--file", "missing.txt", "--voice", "tone", "--json"], "RequestError: missing.txt:"),
+        (["abc", "--voise", "tone"], "No such option '--voise'"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_code_2(capsys, words, message):
+    code, printed, err = say(capsys, *words)
+    assert code == 2
+    assert printed == ""
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_voices_lists_good_and_broken_addons(capsys, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "addon.json").write_text("{")
+    code, printed, err = run(capsys, "voices", "--addons", ADDONS, "--addons", tmp_path)
+    assert code == 0
+    assert "tone-vocoder" in printed
+    assert "broken: ConfigError" in err or "broken:" in err
+
+
+def test_inspect_shows_every_block_and_draws_it(capsys, tmp_path):
+    graph = tmp_path / "tone.svg"
+    code, printed, _ = run(capsys, "inspect", "tone", "--addons", ADDONS, "--graph", graph)
+    assert code == 0
+    for block in ("Encoders", "Upsampler", "Decoder", "Vocoder"):
+        assert block in printed
+        assert block in graph.read_text()
+
+
+def test_check_says_of_each_check_how_it_went(capsys):
+    code, printed, _ = run(capsys, "check", "tone", "--addons", ADDONS)
+    assert [line.split()[:2] for line in printed.splitlines()] == [
+        ["good", "files"],
+        ["good", "wiring"],
+        ["good", "law"],
+        ["good", "golden"],
+    ]
+    assert code == 0
+
+
+def test_check_fails_on_a_changed_file(capsys, tmp_path):
+    import shutil
+
+    shutil.copytree(ADDONS / "tone", tmp_path / "tone")
+    net = tmp_path / "tone" / "nets" / "decoder.onnx"
+    net.write_bytes(net.read_bytes() + b"\0")
+    code, printed, _ = run(capsys, "check", tmp_path / "tone", "--addons", ADDONS)
+    assert code == 1
+    assert "BAD   files" in printed
+
+
+def test_pack_writes_a_file_that_speaks(capsys, tmp_path):
+    assert run(capsys, "pack", ADDONS / "tone", "--out", tmp_path)[0] == 0
+    packed = tmp_path / "tone-1.0.0.voxaddon"
+    code, _, _ = say(capsys, "abc", "--voice", packed, "--json")
+    assert code == 0
+
+
+def test_every_command_has_help(capsys):
+    from voxstack.cli.main import COMMANDS
+
+    for name in COMMANDS:
+        code, printed, _ = run(capsys, name, "--help")
+        assert code == 0
+        assert "Usage: voxstack" in printed

@@ -1,0 +1,146 @@
+"""Share toys between tests: the tone addons, nets of numpy and of ONNX, and a stack wired from JSON."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import make_tone
+from voxstack.core.nets import NetSpec, Ragged, TensorSpec
+from voxstack.runtimes.ort import OrtNet, OrtRuntime
+from voxstack.stack.addon import Addon, load_addon
+from voxstack.stack.wire import wire_stack
+
+TYPES = {
+    "float32": TensorProto.FLOAT,
+    "int64": TensorProto.INT64,
+    "bool": TensorProto.BOOL,
+    "float16": TensorProto.FLOAT16,
+}
+
+
+@pytest.fixture(scope="session")
+def tone(tmp_path_factory) -> Callable[[str], Path]:
+    """Return the folder of a toy addon: "one", "two", "chain" (its encoders) or "vocoder"."""
+    root = tmp_path_factory.mktemp("addons")
+    made = {kind: make_tone.make_tone(root / kind, encoders=kind) for kind in ("one", "two", "chain")}
+    made["vocoder"] = make_tone.make_tone_vocoder(root / "vocoder")
+    return made.__getitem__
+
+
+@pytest.fixture(scope="session")
+def load_nets() -> Callable[[Addon], dict[str, OrtNet]]:
+    """Return what makes an addon's nets ready, one thread each."""
+
+    def load(addon: Addon) -> dict[str, OrtNet]:
+        runtime = OrtRuntime(threads=1)
+        return {name: runtime.load(spec, addon.read(spec.file)) for name, spec in addon.specs.items()}
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def wire_addon(load_nets):
+    """Return what wires an addon's stack; `stack` may stand in for its own."""
+
+    def wire(folder: Path, stack: list[Any] | None = None, **options: Any):
+        addon = load_addon(folder)
+        return wire_stack(
+            addon.config.stack if stack is None else stack,
+            nets=load_nets(addon),
+            tensors=addon.request,
+            frame_rate=addon.frame_rate,
+            mel=addon.mel,
+            **options,
+        )
+
+    return wire
+
+
+@pytest.fixture(scope="session")
+def request_tensors():
+    """Return what a request brings to the tone addons."""
+
+    def tensors(ids: list[int], *, speed: float = 1.0, seed: int = 0) -> dict[str, np.ndarray]:
+        return {
+            "ids": np.array(ids, np.int64),
+            "speed": np.array(speed, np.float32),
+            "seed": np.array(seed, np.int64),
+            "utterance": np.array(0, np.int64),
+        }
+
+    return tensors
+
+
+@dataclass(frozen=True)
+class NumpyNet:
+    """A net that is a numpy function of its time-first inputs."""
+
+    spec: NetSpec
+    function: Callable[..., Mapping[str, np.ndarray]]
+
+    def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        packed = self.spec.pack(tensors)  # as strict as a real runtime
+        assert packed.keys() == self.spec.inputs.keys()
+        return dict(self.function(**{name: tensors[name] for name in self.spec.inputs}))
+
+
+@pytest.fixture(scope="session")
+def numpy_net():
+    """Return what makes a net of a function: numpy_net(f, {"x": ("float32", ["frames"])}, {"y": …})."""
+
+    def make(function, inputs, outputs, *, role="decoder", name="toy", **ragged) -> NumpyNet:
+        return NumpyNet(spec_of(name, inputs, outputs, role=role, ragged=ragged), function)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def onnx_model():
+    """Return what makes an ONNX model of nodes: onnx_model(nodes, inputs, outputs, constants)."""
+    return model_of
+
+
+@pytest.fixture(scope="session")
+def onnx_net():
+    """Return what makes a net on ONNX Runtime of nodes, for one thread."""
+
+    def make(nodes, inputs, outputs, constants=None, *, role="decoder", name="toy", threads=1, **ragged):
+        spec = spec_of(name, inputs, outputs, role=role, ragged=ragged)
+        data = model_of(nodes, inputs, outputs, constants).SerializeToString()
+        return OrtRuntime(threads=threads).load(spec, data)
+
+    return make
+
+
+def spec_of(name, inputs, outputs, *, role, ragged) -> NetSpec:
+    return NetSpec(
+        name=name,
+        file=f"nets/{name}.onnx",
+        role=role,
+        inputs={key: TensorSpec(item[0], tuple(item[1]), *item[2:]) for key, item in inputs.items()},
+        outputs={key: TensorSpec(item[0], tuple(item[1])) for key, item in outputs.items()},
+        ragged=Ragged(**ragged) if ragged else None,
+    )
+
+
+def model_of(nodes, inputs, outputs, constants=None) -> onnx.ModelProto:
+    def infos(tensors):
+        return [helper.make_tensor_value_info(key, TYPES[item[0]], item[1]) for key, item in tensors.items()]
+
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        infos(inputs),
+        infos(outputs),
+        [numpy_helper.from_array(np.asarray(value), key) for key, value in (constants or {}).items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return model

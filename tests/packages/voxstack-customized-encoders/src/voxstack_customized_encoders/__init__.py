@@ -1,0 +1,36 @@
+"""Add a block to voxstack: the standard encoders, but twice as slow."""
+
+from dataclasses import dataclass
+
+from voxstack.core.ports import Ports, Tensors
+from voxstack.core.site import Site
+from voxstack.stages.encoders.encoders import Encoders
+
+__all__ = ["CustomizedEncoders"]
+
+
+@dataclass(frozen=True)
+class CustomizedEncoders:
+    """The standard Encoders, whose every phoneme lasts twice as long."""
+
+    @dataclass(frozen=True)
+    class Options:
+        """No options."""
+
+    encoders: Encoders
+
+    @classmethod
+    def wire(cls, options: Options, site: Site) -> "CustomizedEncoders":
+        return cls(Encoders.wire(Encoders.Options(), site))
+
+    @property
+    def takes(self) -> Ports:
+        return self.encoders.takes
+
+    @property
+    def gives(self) -> Ports:
+        return self.encoders.gives
+
+    def run(self, tensors: Tensors) -> Tensors:
+        encoded = self.encoders.run(tensors)
+        return {**encoded, "durations": encoded["durations"] * 2}
