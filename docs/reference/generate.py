@@ -1,0 +1,243 @@
+"""Write the generated parts of the reference: the keys of addon.json, front ends, and the standard blocks.
+
+cog calls this from docs/reference/*.md, in the repository's root: `make docs` writes, `make check` compares.
+"""
+
+import inspect
+import json
+import re
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from voxstack.core.registry import Registry
+from voxstack.stack.config import AddonConfig
+from voxstack.stack.front import CharactersText, EspeakText
+from voxstack.stack.standard import STANDARD
+
+__all__ = ["addon_keys", "blocks", "front_ends"]
+
+TITLES = {
+    "AddonConfig": "The whole",
+    "AudioConfig": "audio",
+    "MelConfig": "mel",
+    "ControlConfig": "A control",
+    "NetConfig": "A net",
+    "TensorConfig": "A tensor",
+    "RaggedConfig": "ragged",
+    "GoldenConfig": "golden",
+}
+
+MEANINGS = {
+    "AddonConfig": {
+        "format": "which version of these rules the file follows",
+        "name": "what `--voice` takes",
+        "version": "the addon's own version, any text",
+        "gives": "what the stack ends in",
+        "takes": "`mel` makes it a vocoder; `null` makes it a voice",
+        "languages": "language tags, for people and for choosing a voice",
+        "licence": "of the weights, as their publisher states it",
+        "origin": "where it comes from: `family`, `source`, `sha256` and whatever else is known",
+        "audio": "what it ends in",
+        "mel": "how its mels are made; a voice and its vocoder must agree",
+        "text": "its [front end](#front-ends): `type` and that type's options; `null`: it speaks ids only",
+        "controls": "what a request may choose, by name",
+        "nets": "its nets, by name",
+        "stack": "entries of blocks, from the head down: `type` and that block's [options](blocks.md)",
+        "vocoder": "name of the vocoder addon that turns its mels into audio",
+        "profiles": "named choices of how its nets run, beside the standard `cpu`: `threads`, `provider`",
+        "golden": "a sample that it must make again",
+        "files": "every file but addon.json, with its hash",
+    },
+    "AudioConfig": {"sample_rate": "Hz"},
+    "MelConfig": {
+        "sample_rate": "Hz, of the audio that the mels describe",
+        "hop": "samples per frame",
+        "bands": "mel bands",
+        "fmin": "Hz, lower edge",
+        "fmax": "Hz, upper edge",
+        "log": "base of the logarithm, or decibels",
+        "normalisation": "name of an affine map of the log mels",
+    },
+    "ControlConfig": {
+        "default": "value if a request says nothing",
+        "min": "least value allowed",
+        "max": "greatest value allowed",
+        "dtype": "what the nets read; `int64` takes whole numbers only",
+        "choices": "names for values: speakers, styles",
+    },
+    "NetConfig": {
+        "file": "path in the addon",
+        "role": "`encoder`, `decoder`, `vocoder`, or one that a block asks for",
+        "inputs": "by name",
+        "outputs": "by name",
+        "ragged": "the axis that grows with the utterance",
+        "state": "recurrent state: input name → name of the output that is its next value",
+    },
+    "TensorConfig": {
+        "dtype": "as the net has it",
+        "axes": "in the net's own order; a number is a fixed size, `batch` the batch, other names free sizes",
+        "random": "the input is noise, drawn from the request's seed",
+    },
+    "RaggedConfig": {
+        "axis": "its name in the tensors' axes",
+        "context": "input steps to the left and to the right that an output step depends on",
+        "hop": "output steps per input step",
+        "pad": "value beyond the utterance's ends; `null`: windows stop there, the net's own ends count",
+        "chunkable": "`false`: every output step depends on the whole axis",
+        "mask": "name of the input that is 1 inside the utterance and 0 in padding",
+        "lengths": "name of the input that holds the number of steps",
+    },
+    "GoldenConfig": {
+        "ids": "what is spoken",
+        "controls": "under these controls",
+        "audio": "path in the addon of what must come out",
+        "tolerance": "greatest difference that counts as equal",
+    },
+}
+
+
+FRONT_END_MEANINGS = {
+    "type": "which front end",
+    "voice": "espeak-ng's name of the language, such as `en-us`",
+    "phoneme_ids": "ids of each symbol",
+    "lowercase": "whether capitals are read as small letters",
+    "start": "symbol put before an utterance",
+    "end": "symbol put behind an utterance",
+    "between": "symbol put behind every other symbol",
+    "normalise": "language in which numbers, dates and the like are written out as words; `null`: not at all",
+    "max_characters": "longer sentences are cut at their best inner boundary",
+    "pauses_ms": "silence after a `sentence`, a `paragraph`, a `split`",
+}
+
+
+def addon_keys() -> str:
+    """Return a section for each object in addon.json; fail if a key has no meaning written above."""
+    schema = AddonConfig.model_json_schema()
+    objects = {"AddonConfig": schema, **schema["$defs"]}
+    parts: list[str] = []
+    for name, meanings in MEANINGS.items():
+        parts += [
+            f"## {TITLES[name]}",
+            "",
+            _prose(objects[name]),
+            "",
+            *_table(name, objects[name], meanings),
+            "",
+        ]
+    unknown = set(objects) - set(MEANINGS) - {"_Empty"}
+    if unknown:
+        raise ValueError(f"{sorted(unknown)} have no meanings; write them")
+    return "\n".join(parts)
+
+
+def front_ends() -> str:
+    """Return a section for each front end."""
+    parts: list[str] = []
+    for options in (CharactersText, EspeakText):
+        schema = TypeAdapter(options).json_schema()
+        keys = schema["properties"]
+        kind = keys["type"]["const"]
+        meanings = {key: meaning for key, meaning in FRONT_END_MEANINGS.items() if key in keys}
+        prose = _on_one_line(inspect.getdoc(options)).partition("`: ")[2]
+        parts += [
+            f"### {kind}",
+            "",
+            f"{prose[0].upper()}{prose[1:]}",
+            "",
+            *_table(kind, schema, meanings),
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def blocks() -> str:
+    """Return a section for each standard block."""
+    registry = Registry(STANDARD)
+    parts: list[str] = []
+    for full in sorted(STANDARD):
+        block = registry.find(full, path="$")
+        head, _, rest = inspect.getdoc(block).partition("\n")
+        kind = "StreamableBlock" if hasattr(block, "open") else "SequenceBlock"
+        name, _, version = full.rpartition(".")
+        parts += [
+            f"## {name}",
+            "",
+            head,
+            "",
+            f"{kind}, version {version.removeprefix('v')}, `{STANDARD[full]}`.",
+            "",
+        ]
+        if rest.strip():
+            parts += ["```", rest.strip("\n"), "```", ""]
+        parts += [_on_one_line(inspect.getdoc(block.Options)), ""]
+        schema = TypeAdapter(block.Options).json_schema()
+        if schema["properties"]:
+            parts += [*_table(name, schema, None), ""]
+    return (
+        "\n".join(parts)
+        .replace("| anything |", "| an entry |")
+        .replace("| list of anything |", "| list of entries |")
+    )
+
+
+def _table(name: str, described: dict[str, Any], meanings: dict[str, str] | None) -> list[str]:
+    """Return the rows of a table of keys; fail unless each has its meaning, if there is a column for them."""
+    keys, required = described["properties"], described.get("required", [])
+    if meanings is not None and set(keys) != set(meanings):
+        raise ValueError(
+            f"{name}: {sorted(set(keys) ^ set(meanings))} stand on one side only; mend the meanings"
+        )
+    rows = ["| key | value | default |", "| --- | --- | --- |"]
+    if meanings is not None:
+        rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+    for key, value in keys.items():
+        default = "required" if key in required else f"`{json.dumps(value.get('default', _empty(value)))}`"
+        meaning = f" {meanings[key]} |" if meanings is not None else ""
+        rows.append(f"| `{key}` | {_kind(value)} | {default} |{meaning}")
+    return rows
+
+
+def _kind(value: dict[str, Any]) -> str:
+    """Say in words what a JSON Schema allows."""
+    if "$ref" in value:
+        name = value["$ref"].rsplit("/", 1)[1]
+        title = TITLES.get(name, "")
+        return f"[{title}](#{title.lower().replace(' ', '-')})" if title else "`{}`"
+    if "anyOf" in value:
+        return " or ".join(_kind(option) for option in value["anyOf"])
+    if "enum" in value or "const" in value:
+        return " or ".join(f"`{json.dumps(choice)}`" for choice in value.get("enum", [value.get("const")]))
+    kind = value.get("type")
+    if kind == "array":
+        if "prefixItems" in value:
+            return f"list of {len(value['prefixItems'])}: {_kind(value['prefixItems'][0])} each"
+        return f"list of {_kind(value['items'])}"
+    if kind == "object":
+        inner = value.get("additionalProperties")
+        return f"object of {_kind(inner)}" if isinstance(inner, dict) else "object"
+    least = f" ≥ {value['minimum']}" if "minimum" in value else ""
+    above = f" > {value['exclusiveMinimum']}" if "exclusiveMinimum" in value else ""
+    most = f" ≤ {value['maximum']}" if "maximum" in value else ""
+    pattern = f" like `{value['pattern']}`" if "pattern" in value else ""
+    words = {
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "true or false",
+        "null": "`null`",
+    }
+    return f"{words.get(kind, 'anything')}{least}{above}{most}{pattern}"
+
+
+def _empty(value: dict[str, Any]) -> Any:
+    return {} if value.get("type") == "object" else []
+
+
+def _prose(described: dict[str, Any]) -> str:
+    text = re.sub(r"; see voxstack\.[\w.]+?(?=\.?$)", "", described.get("description", ""))
+    return _on_one_line(text)
+
+
+def _on_one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
