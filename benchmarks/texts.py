@@ -2,16 +2,29 @@
 
 FIVE_WORDS = "The train leaves at nine."
 FORTY_FIVE_WORDS = (
-    "When the first light of the morning came slowly over the quiet hills and touched the roofs of the little "
-    "village where my grandmother had lived for almost eighty years the people began to open their windows and "
-    "talk about the long winter that was over"
+    "When the first light of the morning came slowly over the quiet hills and touched the roofs of the little village "
+    "where my grandmother had lived for almost eighty years the people began to open their windows and talk about the "
+    "long winter that was over"
 )
-SIX_SENTENCES = (
+SHORT_SENTENCES = (
     "The harbour was quiet that evening. A single boat came back with its lamps already lit. Nobody on the pier "
     "spoke, because everyone had heard the news. The old captain stepped ashore and took off his cap. He looked at "
     "the children and smiled at last. Then the bells began to ring all over the town."
 )
-TEXTS = {"5 words": FIVE_WORDS, "45 words": FORTY_FIVE_WORDS, "6 sentences": SIX_SENTENCES}
+SIX_SENTENCES = (
+    "When the ferry finally reached the island, most of the passengers were asleep on the wooden benches below the "
+    "deck. A tall woman with a red umbrella stood alone at the bow and counted the lights along the shore. She had "
+    "not seen this harbour for eleven years, and almost nothing seemed to have changed since then. The bakery still "
+    "opened before sunrise, and the smell of fresh bread drifted across the water towards the boat. Two boys were "
+    "mending a net under the only lamp on the pier, and neither of them looked up. She picked up her suitcase, took "
+    "a deep breath, and walked down the narrow plank into the town."
+)
+TEXTS = {
+    "5 words": FIVE_WORDS,
+    "45 words": FORTY_FIVE_WORDS,
+    "6 sentences": SIX_SENTENCES,
+    "6 short sentences": SHORT_SENTENCES,
+}
 
 
 def varied(count: int) -> list[str]:

@@ -104,7 +104,7 @@ FRONT_END_MEANINGS = {
     "lowercase": "whether capitals are read as small letters",
     "start": "symbol put before an utterance",
     "end": "symbol put behind an utterance",
-    "between": "symbol put behind every other symbol",
+    "spacer": "symbol put behind every other symbol",
     "normalise": "language in which numbers, dates and the like are written out as words; `null`: not at all",
     "max_characters": "longer sentences are cut at their best inner boundary",
     "pauses_ms": "silence after a `sentence`, a `paragraph`, a `split`",

@@ -39,6 +39,15 @@ def test_normal_noise_is_standard_normal_and_uncorrelated(shape):
         assert abs(np.corrcoef(values[:-lag], values[lag:])[0, 1]) < 5 / np.sqrt(values.size)
 
 
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_the_values_of_a_step_are_independent_of_each_other(kind):
+    columns = getattr(noise(shape=(24,)), kind)(0, 20_000).astype(np.float64).T
+    between = np.corrcoef(columns) - np.eye(24)
+    squares = np.corrcoef(columns**2) - np.eye(24)
+    assert np.abs(between).max() < 5 / np.sqrt(20_000)
+    assert np.abs(squares).max() < 5 / np.sqrt(20_000)
+
+
 def test_uniform_noise_is_uniform_between_0_and_1():
     values = noise().uniform(0, 20_000).astype(np.float64).reshape(-1)
     assert stats.kstest(values, "uniform").pvalue > 1e-3

@@ -111,7 +111,7 @@ def test_nothing_is_pulled_before_it_is_needed():
     stream.read(5)  # is at hand already
     assert source.reads == [6]
     stream.read(10)
-    assert source.reads == [6, 5]
+    assert source.reads == [6, 10]
 
 
 def test_memory_holds_no_more_than_a_window():

@@ -1,5 +1,7 @@
 """A voice speaks texts, whole or in chunks, under its controls."""
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -194,3 +196,30 @@ def test_audio_of_another_format_is_refused_and_leaves_nothing_behind(voice, tmp
     with pytest.raises(RequestError, match=r"cannot write '\.xyz' files; known: \.wav"):
         voice.say("a").save(tmp_path / "tones.xyz")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_wakes_a_stream_that_waits_for_text(voice):
+    never = threading.Event()
+
+    def pieces():
+        yield "Abc. Def"
+        never.wait(30)
+
+    speech = voice.stream(pieces())
+    next(speech)
+    started = time.monotonic()
+    speech.close()
+    assert time.monotonic() - started < 2
+    assert list(speech) == []
+    never.set()
+
+
+def test_a_program_may_end_in_the_middle_of_speech():
+    code = (
+        f"import voxstack; voice = voxstack.load('tone', folders=[{str(ADDONS)!r}]); "
+        "speech = voice.stream('abcdefghijkl ' * 2000); next(speech)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

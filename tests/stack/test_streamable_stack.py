@@ -59,7 +59,7 @@ def test_it_consumes_what_its_head_does_and_gives_what_its_last_does(nets):
     assert block.consumes == {"x": Port("x", "float32", ("frames",))}
     assert block.gives["samples"].rate == 400
     assert block.takes == {}
-    assert block.timing == Timing(Fraction(4), left=1 + 3, right=1, lookahead=3 + 0 + 3)
+    assert block.timing == Timing(Fraction(4), left=1 + 3, right=1, lookahead=5 + 0 + 6)
 
 
 @given(source=strategies.durations(phonemes=80), cut=strategies.cuts())

@@ -72,7 +72,7 @@ def bursts(seed: int, size: int) -> np.ndarray:
 def test_it_looks_twice_its_attack_each_way():
     block = wire(attack_ms=2.0)
     assert block.reach == 2
-    assert block.timing == Timing(Fraction(1), left=80, right=80, lookahead=240)
+    assert block.timing == Timing(Fraction(1), left=80, right=80, lookahead=80 + 2 * 160)
     assert block.consumes == {"samples": Port("samples", "float32", ("samples",))}
     assert block.gives == SOURCE
 

@@ -40,7 +40,7 @@ def voiced(mel):
 def test_it_takes_mels_of_its_format_and_gives_samples_at_its_rate(block):
     assert block.consumes == {"mel": replace(SOURCE["mel"], rate=None)}
     assert block.gives == {"samples": Port("samples", "float32", ("samples",), Fraction(16000))}
-    assert block.timing == Timing(Fraction(160), left=1, right=1, lookahead=3)
+    assert block.timing == Timing(Fraction(160), left=1, right=1, lookahead=1 + 2 * 2)
 
 
 def test_it_keeps_the_law_and_agrees_with_numpy(block):

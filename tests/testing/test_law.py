@@ -18,7 +18,7 @@ pytestmark = pytest.mark.law
 
 FRAMES = {"x": Port("x", "float32", ("frames",))}
 RAMP = {"x": np.arange(1, 41, dtype=np.float32)}
-OVERLAPPING = Timing(left=1, right=1, lookahead=3)
+OVERLAPPING = Timing(left=1, right=1, lookahead=1 + 2 * 2)
 KERNEL = np.array([1, 2, 4], np.float32)
 
 
@@ -106,7 +106,7 @@ def test_a_last_frame_that_only_chunks_lose_is_caught():
 
 
 def test_a_wrong_hop_is_caught():
-    block = Block(windows(), timing=Timing(steps=2, lookahead=3))
+    block = Block(windows(), timing=Timing(steps=2, lookahead=1 + 2 * 2))
     assert fault(block) == "Block: 40 input steps at 2 output steps each make 80; the whole read has 40 (-40)"
 
 

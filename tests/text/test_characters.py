@@ -19,7 +19,7 @@ def test_each_known_character_becomes_its_ids() -> None:
 
 
 def test_pad_start_and_end_frame_the_text() -> None:
-    [phonemes] = CharacterPhonemizer(SymbolTable(IDS, pad="_", start="^", end="$")).phonemize("aa")
+    [phonemes] = CharacterPhonemizer(SymbolTable(IDS, spacer="_", start="^", end="$")).phonemize("aa")
     assert phonemes.ids.tolist() == [8, 0, 1, 0, 1, 0, 9]
     assert phonemes.spans.tolist() == [[0, 0], [0, 0], [0, 1], [0, 1], [1, 2], [1, 2], [2, 2]]
 

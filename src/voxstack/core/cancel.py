@@ -20,7 +20,8 @@ class CancelScope:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the collector may cancel a scope in a thread that just holds its lock.
+        self._lock = threading.RLock()
         self._stops: set[Callable[[], None]] = set()
         self.is_cancelled = False
 

@@ -7,14 +7,17 @@ gives the bits (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 20
 
 import math
 import zlib
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["Noise"]
 
+Floats: TypeAlias = npt.NDArray[np.float32]
+
 WORDS_PER_COUNT = 4
-BELOW_ONE = 1 - 2.0**-24
+BELOW_ONE = np.float32(1 - 2.0**-24)
 
 
 class Noise:
@@ -37,30 +40,27 @@ class Noise:
         # One 64-bit word makes two values; a step owns a whole number of counts, so it can be found.
         self._counts = -(-self._size // (2 * WORDS_PER_COUNT))
 
-    def normal(self, start: int, steps: int) -> npt.NDArray[np.float32]:
+    def normal(self, start: int, steps: int) -> Floats:
         """Return steps `start` to `start + steps` of standard normal noise, float32 [steps, *shape]."""
         first, second = self._uniforms(start, steps)
-        radius = np.sqrt(-2.0 * np.log(first))
-        angle = second * (2.0 * math.pi)
-        values = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-        return self._shaped(values)
+        radius = np.sqrt(np.float32(-2.0) * np.log(first))
+        angle = second * np.float32(2.0 * math.pi)
+        return self._shaped(np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1))
 
-    def uniform(self, start: int, steps: int) -> npt.NDArray[np.float32]:
+    def uniform(self, start: int, steps: int) -> Floats:
         """Return steps `start` to `start + steps` of uniform noise in (0, 1), float32 [steps, *shape]."""
         values = np.concatenate(self._uniforms(start, steps), axis=1)
-        # The last k of float64 would be rounded up to 1.
         return self._shaped(np.minimum(values, BELOW_ONE))
 
-    def _uniforms(self, start: int, steps: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def _uniforms(self, start: int, steps: int) -> tuple[Floats, Floats]:
         generator = np.random.Philox(key=self._key, counter=start * self._counts)
         width = self._counts * WORDS_PER_COUNT
-        words = generator.random_raw(steps * width).reshape(steps, width)
-        scale = np.float64(2.0**-32)
-        # (k + ½)/2³² is never 0 or 1; float64 keeps every k apart.
-        return (
-            ((words >> np.uint64(32)) + 0.5) * scale,
-            ((words & np.uint64(0xFFFFFFFF)) + 0.5) * scale,
-        )
+        words = generator.random_raw(steps * width).astype("<u8", copy=False).reshape(steps, width)
+        halves = words.view("<u4").astype(np.float32)
+        # (k + ½) / 2³² is never 0, so its logarithm is finite; the last ones are rounded up to 1.
+        uniforms = (halves + np.float32(0.5)) * np.float32(2.0**-32)
+        # Contiguous, for numpy rounds strided values by other code, and positions must not matter.
+        return np.ascontiguousarray(uniforms[:, 1::2]), np.ascontiguousarray(uniforms[:, 0::2])
 
-    def _shaped(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        return values[:, : self._size].astype(np.float32).reshape(len(values), *self._shape)
+    def _shaped(self, values: Floats) -> Floats:
+        return np.ascontiguousarray(values[:, : self._size]).reshape(len(values), *self._shape)

@@ -8,10 +8,15 @@ The only place where windows, padding and cropping are worked out; blocks and ru
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 
+from voxstack.core.blocks import Timing
 from voxstack.core.nets import Ragged
 
-__all__ = ["Window", "window"]
+__all__ = ["Window", "new_steps", "timing", "window"]
+
+LEAST_NEW = 2
+"""New steps of a window, in units of its context: at most a third of what a net computes was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,24 @@ class Window:
     @property
     def size(self) -> int:
         return self.pad_left + self.hi - self.lo + self.pad_right
+
+
+def new_steps(ragged: Ragged, start: int, wanted: int) -> int | None:
+    """Return how many new steps the window at `start` computes to give `wanted`; None: all there are.
+
+    The first one computes no more than is wanted, for somebody waits for it. Later ones compute at
+    least twice their context, however little is wanted; the rest is kept for the next read.
+    """
+    if not ragged.chunkable:
+        return None
+    return max(wanted, LEAST_NEW * sum(ragged.context)) if start else wanted
+
+
+def timing(ragged: Ragged) -> Timing:
+    """Return the timing of a block that runs a net in such windows."""
+    left, right = ragged.context
+    lookahead = right + LEAST_NEW * (left + right) if ragged.chunkable else None
+    return Timing(Fraction(ragged.hop), left, right, lookahead)
 
 
 def window(ragged: Ragged, start: int, stop: int, end: int | None) -> Window:

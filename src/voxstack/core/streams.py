@@ -9,7 +9,7 @@ from voxstack.core.blocks import Stream
 from voxstack.core.errors import Cancelled, NetError
 from voxstack.core.nets import Ragged
 from voxstack.core.ports import Array, Ports, Tensors
-from voxstack.core.shapes import Window, window
+from voxstack.core.shapes import Window, new_steps, window
 
 __all__ = ["EVERYTHING", "ArrayStream", "WindowStream", "empty", "join", "length"]
 
@@ -72,8 +72,8 @@ class Compute(Protocol):
 class WindowStream:
     """A stream that computes windows of its source, each with the context that makes it exact.
 
-    A window is at least as long as what it must compute twice (its context), except the first:
-    short reads far from the start would otherwise recompute more than they give.
+    Short reads far from the start would recompute more than they give, so windows may give more than
+    was asked for (`shapes.new_steps`); what is left over is kept for the next read.
     """
 
     def __init__(self, source: Stream, ragged: Ragged, gives: Ports, compute: Compute) -> None:
@@ -119,10 +119,7 @@ class WindowStream:
         """Compute the next window of at least `new` input steps, or None at the end."""
         left, right = self._ragged.context
         start = self._next
-        if not self._ragged.chunkable:
-            new = EVERYTHING
-        elif start:
-            new = max(new, left + right)
+        new = new_steps(self._ragged, start, new) or EVERYTHING
         self._pull(start + new + right)
         stop = start + new if self._end is None else min(start + new, self._end)
         if stop <= start:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Self
 
 from voxstack.core.blocks import Stream, Timing
@@ -10,7 +9,7 @@ from voxstack.core.errors import ConfigError
 from voxstack.core.feeds import Feeds, needs
 from voxstack.core.nets import Net, Ragged
 from voxstack.core.ports import Array, Port, Ports, Tensors
-from voxstack.core.shapes import Window
+from voxstack.core.shapes import Window, timing
 from voxstack.core.site import Site
 from voxstack.core.streams import WindowStream
 
@@ -58,20 +57,13 @@ class WindowedNet:
         site.need(takes, site.tensors, of="the utterance")
         rate = next((source[name].rate for name in consumes), None)
         rate = rate * ragged.hop if rate is not None else None
-        left, right = ragged.context
         return cls(
             net=net,
             ragged=ragged,
             takes=takes,
             consumes=consumes,
             gives={name: replace(_with_mel(port, site), rate=rate) for name, port in spec.gives.items()},
-            timing=Timing(
-                Fraction(ragged.hop),
-                left,
-                right,
-                # A window after the first is at least as long as its context.
-                right + left + right if ragged.chunkable else None,
-            ),
+            timing=timing(ragged),
         )
 
     def open(self, tensors: Tensors, source: Stream | None) -> Stream:

@@ -15,6 +15,9 @@ __all__ = ["Speech"]
 AHEAD_S = 2.0
 """Seconds of audio made before the listener asks for them."""
 
+STOPPING_S = 5.0
+"""How long closing waits for a net run in flight to notice; it takes milliseconds."""
+
 
 class Speech:
     """An iterator of audio chunks that are made in the background; close it to stop the work.
@@ -26,9 +29,10 @@ class Speech:
 
     def __init__(self, chunks: Generator[Audio, None, None], *, ahead_s: float = AHEAD_S) -> None:
         self._work = _Work(chunks, ahead_s)
-        # A listener who just forgets the iterator must not leave the work running.
+        # A listener who just forgets the iterator, or a program that ends, must not leave work running:
+        # an engine that still computes while the interpreter goes down takes the process with it.
         self._forgotten = weakref.finalize(self, self._work.stop)
-        threading.Thread(target=self._work.run, name="voxstack-speech", daemon=True).start()
+        self._work.thread.start()
 
     def __iter__(self) -> "Speech":
         return self
@@ -59,6 +63,7 @@ class _Work:
         self._ready_s = 0.0
         self._is_over = False
         self._error: BaseException | None = None
+        self.thread = threading.Thread(target=self.run, name="voxstack-speech", daemon=True)
 
     def run(self) -> None:
         try:
@@ -103,3 +108,5 @@ class _Work:
         with self._changed:
             self._ready.clear()
             self._changed.notify_all()
+        if threading.current_thread() is not self.thread:
+            self.thread.join(STOPPING_S)

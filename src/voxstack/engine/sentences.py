@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from typing import Protocol
 
+from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled
 from voxstack.core.text import FrontEnd, Phonemes, Sentence
 
@@ -51,13 +52,14 @@ class ArrivingText:
         self._reader = threading.Thread(
             target=self._read, args=(iter(pieces),), name="voxstack-text", daemon=True
         )
-        self._reader.start()
 
     def next(self, *, wait: bool) -> Phonemes | None:
+        if self._reader.ident is None:
+            self._reader.start()
         while not self._phonemes:
+            if wait:
+                self._wait()
             with self._changed:
-                if wait:
-                    self._changed.wait_for(lambda: self._sentences or self._is_over or self._is_closed)
                 if self._is_closed:
                     raise Cancelled("the stream was closed")
                 if not self._sentences:
@@ -68,6 +70,12 @@ class ArrivingText:
                 self._changed.notify_all()
             self._phonemes.extend(self._front.phonemize(sentence))
         return self._phonemes.popleft()
+
+    def _wait(self) -> None:
+        """Wait for a sentence or the end, unless the work is cancelled meanwhile."""
+        scope = CancelScope.current() or CancelScope()
+        with scope.stopping(self.close), self._changed:
+            self._changed.wait_for(lambda: self._sentences or self._is_over or self._is_closed)
 
     def close(self) -> None:
         with self._changed:

@@ -51,18 +51,21 @@ class Session:
             current = self._open_next(wait=True)
             if current is None:
                 raise RequestError("there is nothing in it that can be spoken", where="text")
-            is_first = True
+            given = 0
             silence = np.zeros(0, np.float32)
             while current is not None:
                 stream, phonemes = current
                 span = _span(phonemes)
                 following = None
                 made = 0
-                for size in self._plan.sizes(
-                    self._sample_rate, frame_samples=self._frame_samples, is_first=is_first
-                ):
+                is_over = False
+                while not is_over:
+                    size = self._plan.next_samples(
+                        given, sample_rate=self._sample_rate, frame_samples=self._frame_samples
+                    )
                     samples = stream.read(size)["samples"]
                     made += len(samples)
+                    given += len(samples)
                     is_over = len(samples) < size
                     if len(silence):
                         samples, silence = np.concatenate([silence, samples]), silence[:0]
@@ -70,12 +73,12 @@ class Session:
                         yield Audio(samples, self._sample_rate, span)
                     if following is None and made * 1000 >= ENCODE_NEXT_AFTER_MS * self._sample_rate:
                         following = self._open_next(wait=False)
-                    if is_over:
-                        break
                 self._close(stream)
                 silence = self._silence(phonemes.pause_ms)
-                current = following or self._open_next(wait=True)
-                is_first = False
+                current = following or self._open_next(wait=False)
+                if current is None:
+                    # The text is not written yet, or over: whoever waits for it has heard everything.
+                    current, given = self._open_next(wait=True), 0
         finally:
             self.close()
 

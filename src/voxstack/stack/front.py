@@ -34,7 +34,7 @@ class EspeakText:
     phoneme_ids: Ids
     start: str | None = "^"
     end: str | None = "$"
-    between: str | None = "_"
+    spacer: str | None = "_"
     normalise: str | None = None
     max_characters: MaxCharacters = 400
     pauses_ms: dict[Boundary, PauseMs] = field(default_factory=dict[Boundary, int])
@@ -52,7 +52,7 @@ class CharactersText:
     lowercase: bool = False
     start: str | None = None
     end: str | None = None
-    between: str | None = None
+    spacer: str | None = None
     normalise: str | None = None
     max_characters: MaxCharacters = 400
     pauses_ms: dict[Boundary, PauseMs] = field(default_factory=dict[Boundary, int])
@@ -123,9 +123,9 @@ def build_front_end(config: Mapping[str, Any]) -> FrontEnd:
 
 
 def _table(options: EspeakText | CharactersText) -> SymbolTable:
-    for key, sign in (("start", options.start), ("end", options.end), ("between", options.between)):
+    for key, sign in (("start", options.start), ("end", options.end), ("spacer", options.spacer)):
         if sign is not None and sign not in options.phoneme_ids:
             raise ConfigError(
                 f"{sign!r} has no ids in phoneme_ids; add it or set {key} to null", where=f"{_PATH}.{key}"
             )
-    return SymbolTable(options.phoneme_ids, pad=options.between, start=options.start, end=options.end)
+    return SymbolTable(options.phoneme_ids, spacer=options.spacer, start=options.start, end=options.end)

@@ -1,7 +1,6 @@
 """Make a voice as loud as it should be, by a fixed gain, and keep its peaks under a ceiling."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ from voxstack.core.blocks import Stream, Timing
 from voxstack.core.errors import ConfigError, WiringError
 from voxstack.core.nets import Ragged
 from voxstack.core.ports import Port, Ports, Tensors
-from voxstack.core.shapes import Window
+from voxstack.core.shapes import Window, timing
 from voxstack.core.site import Site
 from voxstack.core.streams import WindowStream
 
@@ -46,6 +45,7 @@ class Limiter:
     gain: float
     ceiling: float
     reach: int
+    ragged: Ragged
     takes: Ports
     consumes: Ports | None
     gives: Ports
@@ -72,20 +72,21 @@ class Limiter:
             )
         reach = max(1, round(options.attack_ms / 1000 * rate / BLOCK))
         context = (2 * reach + 1) * BLOCK
+        ragged = Ragged("samples", context=(context, context))
         return cls(
             gain=10 ** (options.gain_db / 20),
             ceiling=10 ** (options.ceiling_db / 20),
             reach=reach,
+            ragged=ragged,
             takes={},
             consumes=wanted,
             gives={"samples": source["samples"]},
-            timing=Timing(Fraction(1), context, context, 3 * context),
+            timing=timing(ragged),
         )
 
     def open(self, tensors: Tensors, source: Stream | None) -> Stream:
         assert source is not None
-        ragged = Ragged("samples", context=(self.timing.left, self.timing.right))
-        return WindowStream(source, ragged, self.gives, self._limit)
+        return WindowStream(source, self.ragged, self.gives, self._limit)
 
     def _limit(self, inputs: Tensors, window: Window) -> Tensors:
         samples = inputs["samples"] * np.float32(self.gain)

@@ -21,14 +21,14 @@ class Symbol(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SymbolTable:
-    """Map symbols to ids; put `start` first, `pad` behind every symbol, and `end` last, where set.
+    """Map symbols to ids; put `start` first, `spacer` behind every symbol, and `end` last, where set.
 
-    A symbol that is not in `ids` is skipped. A pad voices what its symbol voices; start and end
+    A symbol that is not in `ids` is skipped. A spacer voices what its symbol voices; start and end
     voice nothing and stand at the edges.
     """
 
     ids: Mapping[str, tuple[int, ...]]
-    pad: str | None = None
+    spacer: str | None = None
     start: str | None = None
     end: str | None = None
 
@@ -40,9 +40,9 @@ class SymbolTable:
         first, last = known[0].start, known[-1].stop
         framed: list[Symbol] = []
         if self.start is not None:
-            framed += self._padded(Symbol(self.start, first, first))
+            framed += self._spaced(Symbol(self.start, first, first))
         for symbol in known:
-            framed += self._padded(symbol)
+            framed += self._spaced(symbol)
         if self.end is not None:
             framed.append(Symbol(self.end, last, last))
         ids = [(number, symbol) for symbol in framed for number in self.ids[symbol.symbol]]
@@ -52,7 +52,7 @@ class SymbolTable:
             np.array([(symbol.start, symbol.stop) for _, symbol in ids], dtype=np.int64),
         )
 
-    def _padded(self, symbol: Symbol) -> tuple[Symbol, ...]:
-        if self.pad is None:
+    def _spaced(self, symbol: Symbol) -> tuple[Symbol, ...]:
+        if self.spacer is None:
             return (symbol,)
-        return (symbol, Symbol(self.pad, symbol.start, symbol.stop))
+        return (symbol, Symbol(self.spacer, symbol.start, symbol.stop))

@@ -1,0 +1,1 @@
+"""Turn public checkpoints into addons, a model family a file."""
