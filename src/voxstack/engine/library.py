@@ -6,7 +6,7 @@ from pathlib import Path
 
 from voxstack.core.errors import RequestError, VoxstackError, suggest
 from voxstack.stack.addon import Addon, addon_paths, load_addon, load_addons
-from voxstack.stack.config import parse_json
+from voxstack.stack.strict import parse_json
 from voxstack.stack.files import MANIFEST, open_files
 
 __all__ = ["find_addon", "folders", "installed"]

@@ -13,7 +13,7 @@ from voxstack.core.ports import Ports, differences
 from voxstack.engine.library import find_addon
 from voxstack.runtimes.ort import OrtRuntime
 from voxstack.stack.addon import Addon
-from voxstack.stack.config import validated
+from voxstack.stack.strict import validated
 from voxstack.stack.containers import StreamableStack
 from voxstack.stack.wire import Wired, wire_stack
 

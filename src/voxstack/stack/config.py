@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from voxstack.core.errors import suggest
-from voxstack.stack.strict import parse_json as parse_json  # noqa: PLC0414 - engine takes it from here
-from voxstack.stack.strict import validated as validated  # noqa: PLC0414 - engine takes it from here
 
 __all__ = [
     "FORMAT",

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from voxstack.core.errors import ConfigError, RequestError, suggest
 from voxstack.core.text import FrontEnd, Phonemes, Sentence, Splitter
-from voxstack.stack.config import validated
+from voxstack.stack.strict import validated
 from voxstack.stages.phonemes.characters import CharacterPhonemizer
 from voxstack.stages.phonemes.espeak import EspeakPhonemizer
 from voxstack.stages.phonemes.symbols import SymbolTable
