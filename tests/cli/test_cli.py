@@ -151,6 +151,19 @@ def test_check_says_of_each_check_how_it_went(capsys):
     assert code == 0
 
 
+def test_a_vocoder_alone_is_checked_on_mels_but_does_not_speak(capsys):
+    code, printed, _ = run(capsys, "check", "tone-vocoder", "--addons", ADDONS)
+    assert code == 0
+    assert [line.split()[:2] for line in printed.splitlines()] == [
+        ["good", "files"],
+        ["good", "wiring"],
+        ["good", "law"],
+    ]
+    code, _, err = say(capsys, "abc", "--voice", "tone-vocoder", "--json")
+    assert code == 2
+    assert err == "RequestError: tone-vocoder: it is a vocoder, no voice; name a voice that uses it\n"
+
+
 def test_check_fails_on_a_changed_file(capsys, tmp_path):
     import shutil
 

@@ -15,8 +15,8 @@ from voxstack.engine.loading import Loaded, load_stack
 from voxstack.engine.voice import Voice
 from voxstack.stack.addon import Addon, load_addon, seal
 from voxstack.stack.config import GoldenConfig
-from voxstack.stack.strict import parse_json
 from voxstack.stack.files import MANIFEST
+from voxstack.stack.strict import parse_json
 
 __all__ = ["golden_audio", "read_golden", "write_golden"]
 

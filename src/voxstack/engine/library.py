@@ -6,8 +6,8 @@ from pathlib import Path
 
 from voxstack.core.errors import RequestError, VoxstackError, suggest
 from voxstack.stack.addon import Addon, addon_paths, load_addon, load_addons
-from voxstack.stack.strict import parse_json
 from voxstack.stack.files import MANIFEST, open_files
+from voxstack.stack.strict import parse_json
 
 __all__ = ["find_addon", "folders", "installed"]
 

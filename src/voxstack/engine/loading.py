@@ -13,8 +13,8 @@ from voxstack.core.ports import Ports, differences
 from voxstack.engine.library import find_addon
 from voxstack.runtimes.ort import OrtRuntime
 from voxstack.stack.addon import Addon
-from voxstack.stack.strict import validated
 from voxstack.stack.containers import StreamableStack
+from voxstack.stack.strict import validated
 from voxstack.stack.wire import Wired, wire_stack
 
 __all__ = ["Loaded", "Profile", "load_stack"]
@@ -55,10 +55,10 @@ def load_stack(
 ) -> Loaded:
     """Load an addon's nets, wire its stack, and put its vocoder under it.
 
+    A vocoder alone is wired to a stream of its own mels.
+
     Raises:   ConfigError, WiringError, AddonError, NetError; each says where
     """
-    if addon.config.takes is not None:
-        raise WiringError("a vocoder has no voice of its own; name a voice that uses it", where=addon.name)
     name, chosen = _profile(addon, profile)
     if threads is not None:
         chosen = replace(chosen, threads=threads)
@@ -69,6 +69,7 @@ def load_stack(
         addon.config.stack,
         nets=nets,
         tensors=addon.request,
+        source=addon.source,
         frame_rate=addon.frame_rate,
         mel=addon.mel,
         seen=wired,
@@ -84,6 +85,7 @@ def load_stack(
             source=block.gives,
             mel=vocoder.mel,
             seen=wired,
+            root=f"{vocoder.name}: $",
         )
         block = StreamableStack((block, voiced))
         nets |= {f"{vocoder.name}/{key}": net for key, net in below.items()}

@@ -38,6 +38,8 @@ def load(
               if its addon is broken
     """
     addon = find_addon(name_or_path, folders)
+    if addon.config.takes is not None:
+        raise RequestError("it is a vocoder, no voice; name a voice that uses it", where=addon.name)
     return Voice(load_stack(addon, profile=profile, threads=threads, folders=folders))
 
 

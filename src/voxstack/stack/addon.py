@@ -75,6 +75,13 @@ class Addon:
         return rate / hop
 
     @property
+    def source(self) -> Ports | None:
+        """What flows into its stack: mels of its format if it is a vocoder, nothing if it is a voice."""
+        if self.config.takes is None or self.mel is None:
+            return None
+        return {"mel": Port("mel", "float32", ("frames", self.mel.bands), rate=self.frame_rate, mel=self.mel)}
+
+    @property
     def request(self) -> Ports:
         """What a request brings: ids, the noise's key, and the controls."""
         controls = {name: Port(name, control.dtype, ()) for name, control in self.config.controls.items()}

@@ -127,6 +127,7 @@ def wire_stack(
     mel: MelFormat | None = None,
     registry: Registry = REGISTRY,
     seen: list[Wired] | None = None,
+    root: str = "$",
 ) -> StreamableBlock:
     """Return the StreamableBlock that a `stack` attribute describes: a list is a StreamableStack.
 
@@ -134,13 +135,14 @@ def wire_stack(
               tensors  ports that a request fills
               source   ports of the stream above, if this stack stands under another
               seen     is filled with each block wired, inner ones first
+              root     what paths start with, where a voice is wired from several addons
     Raises:   ConfigError (an entry is wrong) or WiringError (two blocks do not fit), with JSON path
     """
-    place = _Place("$", nets, tensors, source, frame_rate, mel, registry, seen if seen is not None else [])
+    place = _Place(root, nets, tensors, source, frame_rate, mel, registry, seen if seen is not None else [])
     block = StreamableStack.wire(StreamableStack.Options(stack), place)
-    place.seen.append(Wired("$.stack", "StreamableStack", block))
+    place.seen.append(Wired(f"{root}.stack", "StreamableStack", block))
     if block.consumes and source is None:
-        first = next(wired for wired in place.seen if wired.path == "$.stack[0]")
+        first = next(wired for wired in place.seen if wired.path == f"{root}.stack[0]")
         raise WiringError(
             f"'{first.type}' wants a stream above it ({', '.join(block.consumes)}), but it heads the stack",
             where=first.path,
