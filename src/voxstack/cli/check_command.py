@@ -27,5 +27,7 @@ def command(voice: str, profile: str | None, folders: tuple[Path, ...], is_json:
     is_good = all(finding.is_good for finding in findings)
     if is_json:
         checks = [{"check": f.name, "good": f.is_good, "detail": f.detail} for f in findings]
-        click.echo(json.dumps({"voice": voice, "good": is_good, "checks": checks}, ensure_ascii=False))
+        facts = {key: value for finding in findings for key, value in finding.facts.items()}
+        report = {"voice": voice, **facts, "good": is_good, "checks": checks}
+        click.echo(json.dumps(report, ensure_ascii=False))
     return 0 if is_good else 1

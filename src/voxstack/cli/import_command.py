@@ -4,30 +4,28 @@ from pathlib import Path
 
 import click
 
+from voxstack.importers.families import FAMILIES, Family
+
 __all__ = ["command"]
 
 
-@click.group("import", help="Turn a public checkpoint into an addon.")
-def command() -> None:
-    """Group the families."""
-
-
-@command.command("piper", help="Cut the Piper voice MODEL (.onnx, with its .json) into streamable nets.")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("config", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the new addon; names it."
-)
-def piper(model: Path, config: Path | None, out: Path) -> None:
-    from voxstack.importers.piper import import_piper
-
-    report = import_piper(model, config, out)
-    contexts = ", ".join(
-        f"{name} {left} | {right}" for name, (left, right) in report.contexts.items() if left or right
+def _family_command(name: str, family: Family) -> click.Command:
+    @click.command(name, help=family.summary, short_help=family.summary)
+    @click.argument(
+        "sources", nargs=-1, required=True, metavar=family.sources, type=click.Path(path_type=Path)
     )
-    click.echo(f"addon             {report.addon} ({report.name})")
-    click.echo(f"audio             {report.sample_rate} Hz, {report.hop_samples} samples a frame")
-    click.echo(f"speakers          {report.speakers}")
-    click.echo(f"context           {contexts} frames")
-    click.echo(f"chain vs. model   {report.max_difference:.1e} greatest difference, same noise")
-    click.echo(f"gain              {report.gain_db:+.2f} dB")
+    @click.option(
+        "--out", required=True, type=click.Path(path_type=Path), help="Folder of the new addon; names it."
+    )
+    def import_family(sources: tuple[Path, ...], out: Path) -> None:
+        for label, value in family.run(sources, out).lines():
+            click.echo(f"{label:<17} {value}")
+
+    return import_family
+
+
+command = click.Group(
+    "import",
+    commands=[_family_command(name, family) for name, family in FAMILIES.items()],
+    help="Turn a public checkpoint into an addon.",
+)

@@ -85,7 +85,7 @@ def command(
     report = {
         "voice": ready.name,
         "profile": ready.loaded.profile,
-        "runtime": ready.runtime,
+        "runtime": ready.loaded.runtime,
         "text": spoken if isinstance(spoken, str) else "".join(heard),
         "audio_s": round(audio_s, 4),
         "sample_rate": ready.sample_rate,

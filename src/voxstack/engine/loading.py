@@ -45,6 +45,11 @@ class Loaded:
     wired: tuple[Wired, ...]
     vocoder: Addon | None = None
 
+    @property
+    def runtime(self) -> str:
+        """What runs the nets: engine, version, provider and precision, as they really are."""
+        return ", ".join(sorted({f"{net.runtime} {net.precision}" for net in self.nets.values()}))
+
 
 def load_stack(
     addon: Addon,

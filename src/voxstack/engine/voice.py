@@ -59,11 +59,6 @@ class Voice:
         """Samples per second of its audio."""
         return (self.loaded.vocoder or self.loaded.addon).config.audio.sample_rate
 
-    @property
-    def runtime(self) -> str:
-        """What runs its nets: engine, version, provider and precision, as they really are."""
-        return ", ".join(sorted({f"{net.runtime} {net.precision}" for net in self.loaded.nets.values()}))
-
     @cached_property
     def front(self) -> FrontEnd:
         """What turns text into phoneme ids for this voice."""

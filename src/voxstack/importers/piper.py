@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from voxstack.importers.vits import VitsParts, cut_vits
 from voxstack.stack.addon import seal
 from voxstack.stack.files import MANIFEST
 
-__all__ = ["ImportReport", "import_piper"]
+__all__ = ["ImportReport", "import_piper", "import_sources"]
 
 Json = dict[str, Any]
 
@@ -50,6 +50,27 @@ class ImportReport:
     contexts: Mapping[str, tuple[int, int]]
     max_difference: float
     gain_db: float
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the report as labels and values for people."""
+        contexts = [
+            f"{net} {left} | {right}" for net, (left, right) in self.contexts.items() if left or right
+        ]
+        return [
+            ("addon", f"{self.addon} ({self.name})"),
+            ("audio", f"{self.sample_rate} Hz, {self.hop_samples} samples a frame"),
+            ("speakers", str(self.speakers)),
+            ("context", f"{', '.join(contexts)} frames"),
+            ("chain vs. model", f"{self.max_difference:.1e} greatest difference, same noise"),
+            ("gain", f"{self.gain_db:+.2f} dB"),
+        ]
+
+
+def import_sources(sources: Sequence[Path], out: Path) -> ImportReport:
+    """Write the addon of what stands on the command line: a model, and its config if named."""
+    if len(sources) > 2:
+        raise ImporterError(f"got {len(sources)} files, want MODEL [CONFIG]", where=str(sources[-1]))
+    return import_piper(sources[0], sources[1] if len(sources) == 2 else None, out)
 
 
 def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:

@@ -11,7 +11,7 @@ from voxstack.stack.wire import Wired
 
 __all__ = ["Row", "rows", "svg"]
 
-WIDTH, HEIGHT, GAP, LEFT = 360, 62, 44, 30
+WIDTH, HEIGHT, LEFT, ARROW, LINE = 480, 60, 30, 24, 18
 """Sizes in the picture, in its units."""
 
 CONTAINERS = frozenset({"StreamablePipeline", "StreamableStack", "SequenceBlockContainer"})
@@ -42,13 +42,21 @@ def rows(wired: Sequence[Wired]) -> list[Row]:
 
 
 def svg(name: str, described: Sequence[Row]) -> str:
-    """Return the chain of blocks as an SVG picture: what flows stands on the arrows."""
-    blocks = [row for row in described if not row.is_container]
+    """Return the chain of blocks as an SVG picture: what flows stands beside the arrows."""
     drawn: list[str] = []
-    for place, row in enumerate(blocks):
-        flowing = row.takes if place == 0 else blocks[place - 1].gives
-        drawn += _box(row, top=GAP + place * (HEIGHT + GAP), flowing="; ".join(flowing))
-    size = f'viewBox="0 0 {WIDTH + 2 * LEFT + 320} {len(blocks) * (HEIGHT + GAP) + GAP}"'
+    bottom = 0
+    flowing: tuple[str, ...] | None = None
+    for row in described:
+        if row.is_container:
+            continue
+        labels = row.takes if flowing is None else flowing
+        top = bottom + ARROW + LINE * len(labels)
+        drawn += _box(row, labels, above=bottom, top=top)
+        bottom, flowing = top + HEIGHT, row.gives
+    labels = flowing or ()
+    end = bottom + ARROW + LINE * len(labels)
+    drawn += _arrow(labels, bottom, end)
+    size = f'viewBox="0 0 {WIDTH + 2 * LEFT} {end + ARROW // 2}"'
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
@@ -61,17 +69,27 @@ def svg(name: str, described: Sequence[Row]) -> str:
     )
 
 
-def _box(row: Row, *, top: int, flowing: str) -> list[str]:
+def _box(row: Row, labels: Sequence[str], *, above: int, top: int) -> list[str]:
     """Draw a block and the arrow into it."""
-    middle = LEFT + WIDTH // 2
     shape = f'x="{LEFT}" y="{top}" width="{WIDTH}" height="{HEIGHT}" rx="8"'
-    arrow = f'x1="{middle}" y1="{top - GAP + 2}" x2="{middle}" y2="{top - 2}"'
     return [
-        f'<line {arrow} stroke="#555" marker-end="url(#tip)"/>',
-        f'<text x="{middle + 12}" y="{top - GAP // 2 + 4}" fill="#555">{escape(flowing)}</text>',
+        *_arrow(labels, above, top),
         f'<rect {shape} fill="#eef4fb" stroke="#3b6ea5"/>',
-        f'<text x="{LEFT + 14}" y="{top + 25}" font-weight="bold">{escape(row.type)}</text>',
-        f'<text x="{LEFT + 14}" y="{top + 46}" fill="#555">{escape(_about(row))}</text>',
+        f'<text x="{LEFT + 14}" y="{top + 24}" font-weight="bold">{escape(row.type)}</text>',
+        f'<text x="{LEFT + 14}" y="{top + 45}" fill="#555">{escape(_about(row))}</text>',
+    ]
+
+
+def _arrow(labels: Sequence[str], top: int, bottom: int) -> list[str]:
+    middle = LEFT + WIDTH // 4
+    line = f'x1="{middle}" y1="{top + 2}" x2="{middle}" y2="{bottom - 2}"'
+    label_at = [top + ARROW // 2 + LINE * place + 12 for place in range(len(labels))]
+    return [
+        f'<line {line} stroke="#555" marker-end="url(#tip)"/>',
+        *(
+            f'<text x="{middle + 12}" y="{y}" fill="#555">{escape(label)}</text>'
+            for y, label in zip(label_at, labels, strict=True)
+        ),
     ]
 
 
@@ -89,8 +107,8 @@ def _row(item: Wired) -> Row:
         nets=_nets(block),
         takes=tuple(str(port) for port in {**block.takes, **consumes}.values()),
         gives=tuple(str(port) for port in block.gives.values()),
-        steps=timing.steps if timing is not None else None,
-        context=(timing.left, timing.right) if timing is not None else None,
+        steps=timing.steps if timing is not None and consumes else None,
+        context=(timing.left, timing.right) if timing is not None and consumes else None,
         ahead_ms=ahead_ms,
         is_container=item.type.partition(".")[0] in CONTAINERS,
     )

@@ -1,12 +1,12 @@
 """Hold a whole addon to its contract: files, wiring, the law, its golden sample, its profiles."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from voxstack.core.errors import AddonError, LawError, VoxstackError
+from voxstack.core.errors import AddonError, LawError, RequestError, VoxstackError
 from voxstack.core.ports import Array, Tensors
 from voxstack.core.streams import EVERYTHING
 from voxstack.engine.golden import golden_audio, read_golden
@@ -26,20 +26,29 @@ VOCODER_FRAMES = 200
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check: what was looked at, and what is wrong with it, if anything."""
+    """The outcome of one check: what was looked at, and what is wrong with it, if anything.
+
+    `facts` are what the check found out on its way (voice, profile, runtime), for programs.
+    """
 
     name: str
     detail: str
     is_good: bool
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def check_addon(
     name_or_path: str | Path, *, profile: str | None = None, folders: Sequence[str | Path] = ()
 ) -> Iterator[Finding]:
-    """Yield a finding for each check; stop where the next ones would make no sense."""
+    """Yield a finding for each check; stop where the next ones would make no sense.
+
+    Raises:   RequestError if there is no such addon
+    """
     try:
         addon = find_addon(name_or_path, folders)
         addon.verify()
+    except RequestError:
+        raise
     except VoxstackError as error:
         yield Finding("files", f"{type(error).__name__}: {error}", is_good=False)
         return
@@ -49,7 +58,8 @@ def check_addon(
     except VoxstackError as error:
         yield Finding("wiring", f"{type(error).__name__}: {error}", is_good=False)
         return
-    yield Finding("wiring", f"{len(loaded.wired)} blocks, {len(loaded.nets)} nets", is_good=True)
+    facts = {"voice": addon.name, "profile": loaded.profile, "runtime": loaded.runtime}
+    yield Finding("wiring", f"{len(loaded.wired)} blocks, {len(loaded.nets)} nets", is_good=True, facts=facts)
     yield _tried("law", lambda: _law(addon, loaded))
     if addon.source is not None:
         return  # a vocoder speaks no ids: its golden sample is that of the voices that use it
