@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 import voxstack
-from voxstack.core.errors import AddonError, ConfigError, RequestError
+from voxstack.core.errors import AddonError, ConfigError, NetError, RequestError
+from voxstack.core.streams import ArrayStream
+from voxstack.engine.plan import ChunkPlan
+from voxstack.engine.sentences import WrittenText
+from voxstack.engine.session import Session
 
 pytestmark = pytest.mark.end_to_end
 
@@ -223,3 +227,48 @@ def test_a_program_may_end_in_the_middle_of_speech():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("text", [None, 3, b"abc"])
+def test_what_is_no_text_is_refused(voice, text):
+    with pytest.raises(RequestError, match="want a str or an iterable of str"):
+        voice.say(text)
+
+
+def test_a_piece_that_is_no_text_is_refused(voice):
+    with pytest.raises(RequestError, match="got a int among its pieces, want str"):
+        list(voice.stream(["abc ", 3]))
+
+
+@pytest.mark.parametrize("value", [None, "fast", float("inf"), True])
+def test_a_control_that_is_no_number_is_refused(voice, value):
+    with pytest.raises(RequestError, match=r"controls\.speed: got "):
+        voice.say("abc", speed=value)
+    with pytest.raises(RequestError, match=r"controls\.seed: got "):
+        voice.say("abc", seed=value)
+
+
+def test_many_writers_of_one_file_leave_one_whole_file(voice, tmp_path):
+    import soundfile
+
+    path = tmp_path / "tones.wav"
+    audio = voice.say("abcdefghijkl" * 10)
+    writers = [threading.Thread(target=audio.save, args=(path,)) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert soundfile.info(path).frames == len(audio.samples)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["tones.wav"]
+
+
+def test_samples_that_are_not_finite_are_never_heard(voice):
+    class Broken:
+        def open(self, tensors, source):
+            return ArrayStream.over({"samples": np.full(9_000, np.nan, np.float32)})
+
+    session = Session(
+        Broken(), WrittenText("abc", voice.front), {}, sample_rate=RATE, frame_samples=160, plan=ChunkPlan()
+    )
+    with pytest.raises(NetError, match="not finite"):
+        list(session.chunks())

@@ -239,10 +239,9 @@ def test_several_decoder_nets_want_a_choice(numpy_net):
 def test_a_stream_that_does_not_fit_is_refused_with_both_ends(onnx_net):
     source = {"hidden": Port("hidden", "float32", ("phonemes", 3), Fraction(100))}
     assert fault(WiringError, convolution(onnx_net), source=source) == (
-        "$.stack[0]: 'hidden' of the stream above does not fit what is wanted here: hidden → hidden\n"
-        "  axis 0: phonemes → frames\n"
-        "  axis 1: 3 → 2\n"
-        "  Use nets that were made for each other, or put a block that converts between them."
+        "$.stack[0]: 'hidden' of the stream above does not fit (given → wanted): "
+        "axis 0: phonemes → frames, axis 1: 3 → 2; "
+        "use nets that were made for each other, or put a block that converts between them"
     )
 
 

@@ -174,7 +174,7 @@ def test_an_input_that_nobody_gives_is_refused(encoder, durations):
 def test_an_output_that_does_not_fit_the_next_encoder_is_refused(encoder, durations, text):
     wide = encoder("wide", None, {"x": ("float32", ["batch", "phonemes", 8])}, {"y": ROW})
     assert fault(WiringError, durations, text, wide) == (
-        "$.stack[0].sequence_block: 'x' of the utterance does not fit what is wanted here: x → x\n"
-        "  axes: ['phonemes'] → ['phonemes', 8]\n"
-        "  Use nets that were made for each other, or put a block that converts between them."
+        "$.stack[0].sequence_block: 'x' of the utterance does not fit (given → wanted): "
+        "axes: ['phonemes'] → ['phonemes', 8]; "
+        "use nets that were made for each other, or put a block that converts between them"
     )

@@ -68,12 +68,9 @@ def test_mels_of_another_format_are_refused_with_both_ends(wire_addon, tone):
     with pytest.raises(WiringError) as caught:
         wire_addon(tone("vocoder"), source=other)
     assert str(caught.value) == (
-        "$.stack[0]: 'mel' of the stream above does not fit what is wanted here: mel → mel\n"
-        "  sample_rate: 22050 → 16000 Hz\n"
-        "  hop: 256 → 160 samples\n"
-        "  fmin: 0 → 300.0 Hz\n"
-        "  fmax: 8000 → 1400.0 Hz\n"
-        "  Use nets that were made for each other, or put a block that converts between them."
+        "$.stack[0]: 'mel' of the stream above does not fit (given → wanted): "
+        "sample_rate: 22050 → 16000 Hz, hop: 256 → 160 samples, fmin: 0 → 300.0 Hz, fmax: 8000 → 1400.0 Hz; "
+        "use nets that were made for each other, or put a block that converts between them"
     )
 
 

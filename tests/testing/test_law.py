@@ -293,3 +293,20 @@ def test_drawn_tensors_fill_their_ports(data):
     drawn = data.draw(strategies.tensors(ports, steps=4))
     assert [port.fault(drawn[name]) for name, port in ports.items()] == [None] * 3
     assert length({"mel": drawn["mel"]}) == 4
+
+
+def test_it_catches_a_block_that_writes_into_what_it_read():
+    def doubling(source):
+        class Doubling:
+            def read(self, steps):
+                chunk = source.read(steps)
+                chunk["x"] *= 2
+                return chunk
+
+            def close(self):
+                source.close()
+
+        return Doubling()
+
+    with pytest.raises(ValueError, match="read-only"):
+        check_streamable(Block(doubling, timing=Timing()), tensors={}, source=RAMP)

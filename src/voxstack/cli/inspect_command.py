@@ -25,6 +25,8 @@ __all__ = ["command"]
 def command(
     voice: str, graph: Path | None, profile: str | None, folders: tuple[Path, ...], is_json: bool
 ) -> None:
+    if graph is not None and graph.suffix.lower() != ".svg":
+        raise click.BadParameter(f"got '{graph}', want a name that ends in .svg", param_hint="--graph")
     loaded = load_stack(find_addon(voice, folders), profile=profile, folders=folders)
     described = rows(loaded.wired)
     if graph is not None:
@@ -40,6 +42,8 @@ def command(
         if not row.is_container:
             click.echo("\n".join(_lines(row)))
     timing = loaded.block.timing
+    if graph is not None:
+        click.echo(f"drawn in {graph}")
     click.echo(f"the whole: context {timing.left} | {timing.right} steps of its head")
 
 

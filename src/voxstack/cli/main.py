@@ -1,7 +1,9 @@
 """Start the command line: find the command, run it, and end in one clear line if it cannot be done."""
 
 import importlib
+import io
 import os
+import signal
 import sys
 from typing import Any, Never
 
@@ -54,35 +56,54 @@ def main(arguments: list[str] | None = None) -> Never:
     words = sys.argv[1:] if arguments is None else arguments
     is_debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    for signal_number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(signal_number, _end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_run(words, is_debug=is_debug))
+
+
+def _end(signal_number: int, frame: object) -> Never:
+    """End as after Ctrl-C: half-written files are taken away on the way out."""
+    raise KeyboardInterrupt
 
 
 def _run(words: list[str], *, is_debug: bool) -> int:
     try:
         result: Any = cli.main(words, prog_name="voxstack", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return result if isinstance(result, int) else DONE
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return error.exit_code
-    except click.ClickException as error:
-        command = getattr(getattr(error, "ctx", None), "command_path", "voxstack")
-        click.echo(f"{command}: {error.format_message()} ({command} --help shows how)", err=True)
-        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has left; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
-    except VoxstackError as error:
-        if is_debug:
-            raise
-        click.echo(f"{type(error).__name__}: {error}", err=True)
-        wrong = isinstance(error, ConfigError | AddonError | WiringError | RequestError)
-        return WRONG_REQUEST if wrong else FAILED
     except Exception as error:
-        if is_debug:
+        if is_debug and not isinstance(error, click.ClickException):
             raise
-        click.echo(f"{type(error).__name__}: {error} (a fault of voxstack's; --debug shows where)", err=True)
-        return FAILED
+        line, code = _answer(error)
+        click.echo(line, err=True)
+        return code
+
+
+def _answer(error: Exception) -> tuple[str, int]:
+    """Return what a person is told of an error, and the exit code."""
+    kind = type(error).__name__
+    match error:
+        case click.exceptions.NoArgsIsHelpError():
+            return error.format_message(), error.exit_code
+        case click.ClickException():
+            command = getattr(getattr(error, "ctx", None), "command_path", "voxstack")
+            return f"{command}: {error.format_message()} ({command} --help shows how)", error.exit_code
+        case ConfigError() | AddonError() | WiringError() | RequestError():
+            return f"{kind}: {error}", WRONG_REQUEST
+        case VoxstackError():
+            return f"{kind}: {error}", FAILED
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return f"{where}{error.strerror or error}", FAILED
+        case _:
+            return f"{kind}: {error} (a fault of voxstack's; --debug shows where)", FAILED

@@ -14,7 +14,7 @@ addons = click.option(
     "--addons",
     "folders",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder to look for addons in first; may be given more than once.",
 )
 profile = click.option("--profile", metavar="NAME", help="How the nets run (default: cpu).")
@@ -53,6 +53,8 @@ def chosen_controls(values: dict[str, Any]) -> dict[str, float | str]:
         name, equals, value = pair.partition("=")
         if not equals or not value:
             raise click.BadParameter(f"got '{pair}', want NAME=VALUE", param_hint="--control")
+        if name in chosen:
+            raise click.BadParameter(f"'{name}' is given twice", param_hint="--control")
         chosen[name] = _number(value)
     return chosen
 

@@ -6,7 +6,7 @@ from typing import IO, Self
 
 import numpy as np
 
-from voxstack.core.errors import RequestError
+from voxstack.core.errors import OutputError, RequestError
 from voxstack.engine.audio import Audio
 
 __all__ = ["Player"]
@@ -40,13 +40,13 @@ class Player:
         return self._process.stdin
 
     def write(self, audio: Audio) -> None:
-        """Send a chunk; a player that has ended is a RequestError."""
+        """Send a chunk; a player that has ended is an OutputError."""
         samples = np.clip(audio.samples * 32767.0, -32768, 32767).astype("<i2")
         try:
             self._pipe.write(samples.tobytes())
             self._pipe.flush()
         except BrokenPipeError:
-            raise RequestError(f"'{self._name}' stopped playing", where="--play") from None
+            raise OutputError(f"'{self._name}' stopped playing", where="--play") from None
 
     def __enter__(self) -> Self:
         return self
@@ -55,3 +55,5 @@ class Player:
         if kind is not None:
             self._process.kill()
         self._process.communicate()
+        if kind is None and self._process.returncode != 0:
+            raise OutputError(f"'{self._name}' ended with {self._process.returncode}", where="--play")

@@ -112,12 +112,14 @@ def _text(text: str | None, file: Path | None) -> str | Iterator[str]:
         raise click.UsageError("got a text and --file; give one of them")
     if file is not None:
         try:
-            return file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(f"cannot be read as UTF-8 text: {error}", where=str(file)) from error
+            return file.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise RequestError(f"cannot be read: {error.strerror}", where=str(file)) from error
+        except UnicodeDecodeError as error:
+            raise RequestError(f"is not UTF-8 text: {error}", where=str(file)) from error
     if text is not None and text != "-":
         return text
-    if text is None and sys.stdin.isatty():
+    if sys.stdin is None or (text is None and sys.stdin.isatty()):
         raise click.UsageError("what shall it say? give TEXT, --file FILE, or text on standard input")
     return _pieces()
 

@@ -6,6 +6,7 @@
     ├── WiringError      two blocks do not fit each other
     ├── RequestError     what the caller asked for cannot be done (voice, control, text)
     ├── ImporterError    a checkpoint cannot be turned into an addon
+    ├── OutputError      audio cannot be written or played
     ├── NetError         a net, or the runtime that runs it, failed
     ├── LawError         a stream's chunks do not add up to its whole
     └── Cancelled        the work was stopped because its stream was closed
@@ -23,6 +24,7 @@ __all__ = [
     "ImporterError",
     "LawError",
     "NetError",
+    "OutputError",
     "RequestError",
     "VoxstackError",
     "WiringError",
@@ -57,6 +59,10 @@ class RequestError(VoxstackError):
 
 class ImporterError(VoxstackError):
     """A checkpoint cannot be turned into an addon."""
+
+
+class OutputError(VoxstackError):
+    """Audio cannot be written or played: a full disk, a player that ended."""
 
 
 class NetError(VoxstackError):

@@ -1,5 +1,6 @@
 """Hold audio, and write it to files, whole or chunk by chunk as it is made."""
 
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from voxstack.core.errors import RequestError
+from voxstack.core.errors import OutputError, RequestError
 
 __all__ = ["FORMATS", "Audio", "AudioFile"]
 
@@ -56,7 +57,10 @@ class Audio:
 
 
 class AudioFile:
-    """A file that grows by chunks; it appears under its name only when it is complete."""
+    """A file that grows by chunks; it appears under its name only when it is complete.
+
+    Raises:   RequestError if there can be no such file; OutputError if it cannot be written to its end
+    """
 
     def __init__(self, path: str | Path, sample_rate: int) -> None:
         import soundfile  # pyright: ignore[reportMissingTypeStubs]
@@ -68,31 +72,38 @@ class AudioFile:
         rates = RATES.get(suffix, (sample_rate,))
         rate = min((known for known in rates if known >= sample_rate), default=max(rates))
         self._resample = _resampler(sample_rate, rate)
-        self._partial = self.path.with_name(f".{self.path.name}.partial")
+        # Others may write the same file at the same time: each has its own until it is complete.
+        self._partial = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.partial")
         container, codec = FORMATS[suffix]
-        if not self.path.parent.is_dir():
-            raise RequestError(f"there is no folder '{self.path.parent}' to write it to", where=str(path))
+        try:
+            self._partial.open("xb").close()
+        except OSError as error:
+            raise RequestError(f"cannot be written: {error.strerror}", where=str(path)) from error
         try:
             self._file: Any = soundfile.SoundFile(
                 self._partial, "w", samplerate=rate, channels=1, format=container, subtype=codec
             )
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise RequestError(f"cannot be written: {error}", where=str(path)) from error
+        except BaseException as error:
+            self._partial.unlink(missing_ok=True)
+            raise OutputError(f"cannot be written: {error}", where=str(path)) from error
 
     def write(self, audio: Audio) -> None:
-        """Append a chunk; a full disk is a RequestError."""
+        """Append a chunk."""
         self._append(self._resample(audio.samples, False))
 
     def close(self, *, keep: bool = True) -> None:
         """Finish the file and give it its name, or drop it."""
         if self._file.closed:
             return
-        if keep:
-            self._append(self._resample(np.zeros(0, np.float32), True))
-        self._file.close()
-        if keep:
-            self._partial.replace(self.path)
-        else:
+        try:
+            if keep:
+                self._append(self._resample(np.zeros(0, np.float32), True))
+            self._file.close()
+            if keep:
+                self._partial.replace(self.path)
+        except (RuntimeError, OSError) as error:
+            raise OutputError(f"cannot be finished: {error}", where=str(self.path)) from error
+        finally:
             self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -103,9 +114,12 @@ class AudioFile:
 
     def _append(self, samples: npt.NDArray[np.float32]) -> None:
         try:
-            self._file.write(samples)
-        except RuntimeError as error:  # libsndfile's own errors derive from it
-            raise RequestError(f"cannot be written: {error}", where=str(self.path)) from error
+            if samples.size:
+                self._file.write(samples)
+        except RuntimeError as error:  # libsndfile's own errors derive from it, and hide the reason
+            raise OutputError(
+                f"cannot be written ({error}); is the disk full?", where=str(self.path)
+            ) from error
 
 
 def _resampler(given: int, wanted: int) -> Callable[[npt.NDArray[np.float32], bool], npt.NDArray[np.float32]]:

@@ -1,12 +1,13 @@
 """Find addons by name or by path."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
-from voxstack.core.errors import RequestError, VoxstackError, suggest
-from voxstack.stack.addon import Addon, addon_paths, load_addon, load_addons
-from voxstack.stack.files import MANIFEST, open_files
+from voxstack.core.errors import AddonError, RequestError, VoxstackError, suggest
+from voxstack.stack.addon import Addon, addon_paths, load_addon
+from voxstack.stack.files import MANIFEST, SUFFIX, open_files
 from voxstack.stack.strict import parse_json
 
 __all__ = ["find_addon", "folders", "installed"]
@@ -16,6 +17,8 @@ VARIABLE = "VOXSTACK_ADDONS"
 
 def folders(extra: Sequence[str | Path] = ()) -> list[Path]:
     """Return where addons are looked for: `extra`, $VOXSTACK_ADDONS, ./addons, then the user's own."""
+    if isinstance(extra, str | Path):
+        extra = [extra]
     chosen = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return [*map(Path, extra), *chosen, Path("addons"), data / "voxstack" / "addons"]
@@ -24,41 +27,78 @@ def folders(extra: Sequence[str | Path] = ()) -> list[Path]:
 def installed(extra: Sequence[str | Path] = ()) -> tuple[dict[str, Addon], dict[str, VoxstackError]]:
     """Return every addon that loads, by name, and why the others do not, by path."""
     good: dict[str, Addon] = {}
-    broken: dict[str, VoxstackError] = {}
-    for folder in folders(extra):
-        more, bad = load_addons(folder)
-        good = {**more, **good}
-        broken |= bad
-    return good, broken
+    faults: dict[str, VoxstackError] = {}
+    for name, paths in _candidates(extra).items():
+        for path in paths:
+            try:
+                addon = load_addon(path)
+            except VoxstackError as error:
+                faults[str(path)] = error
+                continue
+            if name in good:
+                hider = good[name].files.where
+                faults[str(path)] = AddonError(f"'{name}' is hidden by {hider}", where=str(path))
+            else:
+                good[name] = addon
+    return good, faults
 
 
-def find_addon(name_or_path: str | Path, extra: Sequence[str | Path] = (), *, what: str = "voice") -> Addon:
-    """Return the addon at a path, or the first installed one of that name; raise RequestError.
+def find_addon(
+    name_or_path: str | Path,
+    extra: Sequence[str | Path] = (),
+    *,
+    kind: Literal["voice", "vocoder"] = "voice",
+    wanted_by: str = "",
+) -> Addon:
+    """Return the addon at a path, or the first installed one of that name that loads.
 
-    `what` is what is looked for, in words for an error.
+    In:       kind, wanted_by  what is looked for and for whom, in words for an error
+    Raises:   RequestError if there is none; the first one's own error if none of that name loads
     """
     text = str(name_or_path)
+    if not text:
+        raise RequestError(f"got an empty name, want a {kind}'s name or the path of its addon", where=kind)
     path = Path(name_or_path)
-    if isinstance(name_or_path, Path) or os.sep in text or path.suffix == ".voxaddon":
+    if isinstance(name_or_path, Path) or os.sep in text or path.suffix == SUFFIX:
         if not path.exists():
             raise RequestError("there is no addon at this path", where=text)
         return load_addon(path)
-    names: dict[str, Path] = {}
-    for folder in folders(extra):
-        for candidate in addon_paths(folder):
-            names.setdefault(_name_of(candidate), candidate)
-    if text in names:
-        return load_addon(names[text])
-    if path.is_dir():
+    error: VoxstackError | None = None
+    for candidate in _candidates(extra).get(text, ()):
+        try:
+            return load_addon(candidate)
+        except VoxstackError as found:
+            error = error or found
+    if error is not None:
+        raise error
+    if (path / MANIFEST).is_file():
         return load_addon(path)
+    what = f"{kind} '{text}'" + (f", which '{wanted_by}' wants" if wanted_by else "")
+    good, _ = installed(extra)
+    names = [name for name, addon in good.items() if (addon.config.takes is not None) == (kind == "vocoder")]
     if not names:
         looked = ", ".join(map(str, folders(extra)))
-        raise RequestError(f"no {what} '{text}': no addons are installed; looked in {looked}", where=what)
-    raise RequestError(f"no {what} '{text}'{suggest(text, names)}", where=what)
+        raise RequestError(f"no {what}: no {kind} is installed; looked in {looked}", where=kind)
+    raise RequestError(f"no {what}{suggest(text, names)}", where=kind)
+
+
+def _candidates(extra: Sequence[str | Path]) -> dict[str, list[Path]]:
+    """Return paths by the names in their JSON, best first: earlier folders, then those named alike."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders(extra):
+        paths = [(_name_of(path), path) for path in addon_paths(folder)]
+        for name, path in sorted(paths, key=lambda item: (item[0] != item[1].stem, item[1])):
+            if path.resolve() not in _resolved(found.get(name, ())):
+                found.setdefault(name, []).append(path)
+    return found
+
+
+def _resolved(paths: Iterable[Path]) -> set[Path]:
+    return {path.resolve() for path in paths}
 
 
 def _name_of(path: Path) -> str:
-    """Return the name in an addon's JSON, without checking anything else of it."""
+    """Return the name in an addon's JSON, without checking anything else of it; else the path's."""
     try:
         config = parse_json(open_files(path).read(MANIFEST), where=str(path))
         return str(config["name"])

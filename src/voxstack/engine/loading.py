@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voxstack.core.blocks import StreamableBlock
-from voxstack.core.errors import ConfigError, WiringError, suggest
+from voxstack.core.errors import ConfigError, VoxstackError, WiringError, suggest
 from voxstack.core.nets import Net
 from voxstack.core.ports import Ports, differences
 from voxstack.engine.library import find_addon
@@ -64,6 +64,17 @@ def load_stack(
 
     Raises:   ConfigError, WiringError, AddonError, NetError; each says where
     """
+    try:
+        return _load_stack(addon, profile=profile, threads=threads, folders=folders)
+    except VoxstackError as error:
+        if not error.where.startswith("$"):
+            raise
+        raise type(error)(error.what, where=f"{addon.name}: {error.where}") from error
+
+
+def _load_stack(
+    addon: Addon, *, profile: str | None, threads: int | None, folders: Sequence[str | Path]
+) -> Loaded:
     name, chosen = _profile(addon, profile)
     if threads is not None:
         chosen = replace(chosen, threads=threads)
@@ -128,7 +139,7 @@ def _vocoder(addon: Addon, block: StreamableBlock, folders: Sequence[str | Path]
         raise WiringError('it gives mels but names no vocoder; set "vocoder" in addon.json', where=addon.name)
     # A voice that was named by its path finds its vocoder next door.
     beside = Path(addon.files.where).parent
-    vocoder = find_addon(name, [*folders, beside], what=f"vocoder of '{addon.name}'")
+    vocoder = find_addon(name, [*folders, beside], kind="vocoder", wanted_by=addon.name)
     if vocoder.config.takes != "mel":
         raise WiringError(f"'{name}' is no vocoder: it does not take mels", where=f"{addon.name}: $.vocoder")
     if "mel" not in block.gives:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Protocol
 
 from voxstack.core.cancel import CancelScope
-from voxstack.core.errors import Cancelled
+from voxstack.core.errors import Cancelled, RequestError
 from voxstack.core.text import FrontEnd, Phonemes, Sentence
 
 __all__ = ["ArrivingText", "Utterances", "WrittenText"]
@@ -86,6 +86,10 @@ class ArrivingText:
         splitter = self._front.splitter()
         try:
             for piece in pieces:
+                if not isinstance(piece, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                    raise RequestError(
+                        f"got a {type(piece).__name__} among its pieces, want str", where="text"
+                    )
                 if not self._put(splitter.feed(piece)):
                     return
             self._put(splitter.finish())

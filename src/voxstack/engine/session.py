@@ -5,7 +5,7 @@ from collections.abc import Generator, Mapping
 import numpy as np
 
 from voxstack.core.blocks import Stream, StreamableBlock
-from voxstack.core.errors import RequestError
+from voxstack.core.errors import NetError, RequestError
 from voxstack.core.ports import Array
 from voxstack.core.text import Phonemes
 from voxstack.engine.audio import Audio
@@ -64,6 +64,8 @@ class Session:
                         given, sample_rate=self._sample_rate, frame_samples=self._frame_samples
                     )
                     samples = stream.read(size)["samples"]
+                    if not np.isfinite(samples).all():
+                        raise NetError("the stack gave samples that are not finite; nobody should hear them")
                     made += len(samples)
                     given += len(samples)
                     is_over = len(samples) < size

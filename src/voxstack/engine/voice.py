@@ -4,6 +4,7 @@ import math
 from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeGuard, cast
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from voxstack.engine.audio import Audio
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
 from voxstack.engine.plan import ChunkPlan
-from voxstack.engine.sentences import ArrivingText, WrittenText
+from voxstack.engine.sentences import ArrivingText, Utterances, WrittenText
 from voxstack.engine.session import Session
 
 __all__ = ["Voice", "load"]
@@ -37,6 +38,9 @@ def load(
     Raises:   RequestError if there is no such voice; AddonError, ConfigError, WiringError or NetError
               if its addon is broken
     """
+    if threads is not None and threads < 1:
+        raise RequestError(f"got {threads}, want 1 or more", where="threads")
+    folders = [folders] if isinstance(folders, str | Path) else folders
     addon = find_addon(name_or_path, folders)
     if addon.config.takes is not None:
         raise RequestError("it is a vocoder, no voice; name a voice that uses it", where=addon.name)
@@ -104,12 +108,15 @@ class Voice:
         for name, control in known.items():
             value = controls.get(name, control.default)
             where = f"controls.{name}"
-            if isinstance(value, str):
-                if value not in control.choices:
-                    raise RequestError(f"got '{value}'{suggest(value, control.choices)}", where=where)
-                value = control.choices[value]
             low = -math.inf if control.min is None else control.min
             high = math.inf if control.max is None else control.max
+            if isinstance(value, str):
+                if value not in control.choices:
+                    hint = suggest(value, control.choices) or f", want a number from {low:g} to {high:g}"
+                    raise RequestError(f"got '{value}'{hint}", where=where)
+                value = control.choices[value]
+            if not _is_number(value):
+                raise RequestError(f"got {value!r}, want a number from {low:g} to {high:g}", where=where)
             if not (math.isfinite(value) and low <= value <= high):
                 raise RequestError(f"got {value:g}, want {low:g} to {high:g}", where=where)
             if control.dtype == "int64" and value != int(value):
@@ -118,13 +125,10 @@ class Voice:
         return tensors
 
     def _session(self, text: str | Iterable[str], tensors: dict[str, Array]) -> Session:
-        utterances = (
-            WrittenText(text, self.front) if isinstance(text, str) else ArrivingText(text, self.front)
-        )
         rate = self.loaded.addon.frame_rate
         return Session(
             self.loaded.block,
-            utterances,
+            _utterances(text, self.front),
             tensors,
             sample_rate=self.sample_rate,
             frame_samples=math.ceil(self.sample_rate / rate) if rate else 1,
@@ -132,9 +136,23 @@ class Voice:
         )
 
 
-def _seed(value: float | str) -> int:
-    if isinstance(value, str) or value != int(value) or not 0 <= value < 1 << SEED_BITS:
+def _seed(value: object) -> int:
+    if not (
+        _is_number(value) and math.isfinite(value) and value == int(value) and 0 <= value < 1 << SEED_BITS
+    ):
         raise RequestError(
             f"got {value!r}, want a whole number from 0 to 2^{SEED_BITS} - 1", where="controls.seed"
         )
     return int(value)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _utterances(text: object, front: FrontEnd) -> Utterances:
+    if isinstance(text, str):
+        return WrittenText(text, front)
+    if isinstance(text, bytes) or not isinstance(text, Iterable):
+        raise RequestError(f"got a {type(text).__name__}, want a str or an iterable of str", where="text")
+    return ArrivingText(cast("Iterable[str]", text), front)

@@ -26,7 +26,7 @@ from voxstack.stack.files import (
 )
 from voxstack.stack.strict import parse_json, validated
 
-__all__ = ["Addon", "load_addon", "load_addons", "pack", "seal"]
+__all__ = ["Addon", "addon_paths", "load_addon", "pack", "seal"]
 
 IDS = Port("ids", "int64", ("phonemes",))
 UNIX = 3
@@ -98,7 +98,7 @@ def load_addon(path: Path) -> Addon:
     Raises:   ConfigError if its JSON is wrong, AddonError if its files cannot be trusted
     """
     files = open_files(path)
-    if MANIFEST not in files.names():
+    if not files.has(MANIFEST):
         raise AddonError(f"there is no {MANIFEST} in it, so it is no addon", where=str(path))
     manifest = f"{path}/{MANIFEST}"
     value = parse_json(files.read(MANIFEST), where=manifest)
@@ -121,23 +121,6 @@ def _check_file(name: str, listed: Container[str], *, where: str) -> None:
         )
     if name not in listed:
         raise ConfigError(f"'{name}' is not listed under 'files'; seal the addon again", where=where)
-
-
-def load_addons(folder: Path) -> tuple[dict[str, Addon], dict[str, VoxstackError]]:
-    """Read every addon of a folder; return the good ones by name and the broken ones' errors by path."""
-    good: dict[str, Addon] = {}
-    broken: dict[str, VoxstackError] = {}
-    for path in addon_paths(folder):
-        try:
-            addon = load_addon(path)
-            if addon.name in good:
-                raise AddonError(
-                    f"'{addon.name}' is there already: {good[addon.name].files.where}", where=str(path)
-                )
-            good[addon.name] = addon
-        except VoxstackError as error:
-            broken[str(path)] = error
-    return good, broken
 
 
 def addon_paths(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Describe addon.json exactly."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -146,6 +147,14 @@ class ControlConfig(_Strict):
     dtype: Literal["float32", "int64"] = "float32"
     choices: dict[str, int] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _is_in_its_own_range(self) -> Self:
+        low = -math.inf if self.min is None else self.min
+        high = math.inf if self.max is None else self.max
+        if not low <= self.default <= high:
+            raise ValueError(f"default is {self.default:g}, which is not in {low:g} to {high:g}")
+        return self
+
 
 class GoldenConfig(_Strict):
     """A sample made at import: these ids under these controls must give this audio again."""
@@ -153,14 +162,17 @@ class GoldenConfig(_Strict):
     ids: tuple[int, ...] = Field(strict=False)
     controls: dict[str, float] = Field(default_factory=dict)
     audio: str
-    tolerance: float = 1e-3
+    tolerance: float = Field(default=1e-3, gt=0, le=1e-2)
+
+
+AddonName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
 
 class AddonConfig(_Strict):
     """The whole of addon.json."""
 
     format: Annotated[Literal[1], BeforeValidator(_this_format)]
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    name: AddonName
     version: str
     gives: Literal["mel", "audio"]
     takes: Literal["mel"] | None = None
@@ -173,7 +185,7 @@ class AddonConfig(_Strict):
     controls: dict[str, ControlConfig] = Field(default_factory=dict)
     nets: dict[str, NetConfig]
     stack: list[dict[str, Any]] = Field(min_length=1)
-    vocoder: str | None = None
+    vocoder: AddonName | None = None
     profiles: dict[str, Any] = Field(default_factory=dict)
     golden: Annotated[
         GoldenConfig | None,

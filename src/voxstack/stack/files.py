@@ -5,6 +5,7 @@ bombs, pickles, nets that point elsewhere. Each is refused here, with its reason
 """
 
 import hashlib
+import os
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -56,6 +57,7 @@ class Files(Protocol):
 
     where: str
 
+    def has(self, name: str) -> bool: ...
     def names(self) -> list[str]: ...
     def size(self, name: str) -> int: ...
     def read(self, name: str) -> bytes: ...
@@ -98,7 +100,9 @@ def check_listing(files: Files, listed: Mapping[str, str]) -> None:
         raise AddonError(f"file '{name}' is listed but missing", where=files.where)
     for name in sorted(present - set(listed)):
         raise AddonError(
-            f"file '{name}' is not listed under 'files', so nothing vouches for it", where=files.where
+            f"file '{name}' is not listed under 'files', so nothing vouches for it; "
+            "take it away or seal the addon again",
+            where=files.where,
         )
 
 
@@ -139,6 +143,9 @@ class _Folder:
     def __init__(self, root: Path) -> None:
         self.where = str(root)
         self.root = root
+
+    def has(self, name: str) -> bool:
+        return os.path.lexists(self.root / name)
 
     def names(self) -> list[str]:
         found: list[str] = []
@@ -206,6 +213,9 @@ class _Zip:
             self._infos[name] = info
         if len(self._infos) > MAX_FILES:
             raise AddonError(f"more than {MAX_FILES} files", where=self.where)
+
+    def has(self, name: str) -> bool:
+        return name in self._infos
 
     def names(self) -> list[str]:
         return list(self._infos)

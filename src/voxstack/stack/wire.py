@@ -85,10 +85,9 @@ class _Place:
                 )
             found = differences(given[name], port)
             if found:
-                lines = "".join(f"\n  {line}" for line in found)
                 raise WiringError(
-                    f"'{name}' of {of} does not fit what is wanted here: {name} → {name}{lines}\n"
-                    "  Use nets that were made for each other, or put a block that converts between them.",
+                    f"'{name}' of {of} does not fit (given → wanted): {', '.join(found)}; "
+                    "use nets that were made for each other, or put a block that converts between them",
                     where=self.path,
                 )
 

@@ -7,6 +7,7 @@ speech that sounds like whole speech, and the same audio for the same seed whate
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import Never
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class _Law:
         self, block: StreamableBlock, tensors: Tensors, source: Tensors | None, tolerance: float
     ) -> None:
         self.block = block
-        self.tensors = tensors
+        self.tensors = {name: _read_only(tensor) for name, tensor in tensors.items()}
         self.source = source
         self.tolerance = tolerance
         self.name = type(block).__name__
@@ -87,7 +88,10 @@ class _Law:
 
     def read_whole(self) -> Tensors:
         stream, _ = self.open()
-        whole = stream.read(EVERYTHING)
+        try:
+            whole = stream.read(EVERYTHING)
+        except MemoryError:
+            self.fail("its stream never ends: one read of everything wants more memory than there is")
         rest = length(stream.read(1))
         stream.close()
         if rest:
@@ -177,7 +181,10 @@ class _Law:
         other, _ = self.open()
         stream.read(1)
         stream.close()
-        stream.close()
+        try:
+            stream.close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, closing twice must be safe
+            self.fail(f"a second close raises {type(error).__name__}: {error}")
         if watched is not None and not watched.is_closed:
             self.fail("close did not close the stream above it")
         survived = other.read(EVERYTHING)
@@ -211,7 +218,7 @@ class _Law:
             f"tolerance {self.tolerance:g}"
         )
 
-    def fail(self, what: str) -> None:
+    def fail(self, what: str) -> Never:
         raise LawError(what, where=self.name)
 
 
@@ -219,7 +226,8 @@ class _Watched:
     """A source that counts what is pulled from it and notices its closing."""
 
     def __init__(self, tensors: Tensors) -> None:
-        self._stream = ArrayStream.over(tensors)
+        # Read-only: who writes into what it reads changes what others read.
+        self._stream = ArrayStream.over({name: _read_only(tensor) for name, tensor in tensors.items()})
         self.pulled = 0
         self.is_closed = False
 
@@ -231,6 +239,12 @@ class _Watched:
     def close(self) -> None:
         self.is_closed = True
         self._stream.close()
+
+
+def _read_only(tensor: Array) -> Array:
+    view = tensor.view()
+    view.flags.writeable = False
+    return view
 
 
 def _repeated(cut: Sequence[int]) -> Iterator[int]:

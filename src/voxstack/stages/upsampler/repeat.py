@@ -14,6 +14,12 @@ from voxstack.core.streams import ArrayStream
 __all__ = ["Upsampler"]
 
 SPEED = Port("speed", "float32", ())
+
+MOST_S = 300
+"""Seconds that one utterance may last; durations beyond are a fault, and would fill the memory."""
+
+MOST_FRAME_RATE = 200
+"""Frames per second that are taken for possible where the addon does not say."""
 HEAD = Timing()
 
 
@@ -41,6 +47,7 @@ class Upsampler:
     gives: Ports
     consumes: Ports | None = None
     timing: Timing = HEAD
+    most_frames: int = 60_000
 
     @classmethod
     def wire(cls, options: Options, site: Site) -> "Upsampler":
@@ -67,10 +74,16 @@ class Upsampler:
             port.name: replace(port, axes=("frames", *port.axes[1:]), rate=site.frame_rate)
             for port in repeated
         }
-        return cls(options, takes, gives)
+        most_frames = round(MOST_S * (site.frame_rate or MOST_FRAME_RATE))
+        return cls(options, takes, gives, most_frames=most_frames)
 
     def open(self, tensors: Tensors, source: Stream | None) -> Stream:
         frames = self.frames(tensors)
+        if frames.sum() > self.most_frames:
+            raise NetError(
+                f"'{self.options.durations}' ask for {frames.sum():,} frames in one utterance; "
+                f"{self.most_frames:,} are the most"
+            )
         steps = np.repeat(np.arange(len(frames)), frames)
         kept = {name: tensors[name] for name in self.gives}
         for name, tensor in kept.items():
