@@ -11,7 +11,9 @@ help:           ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 say: .venv/demo addons/joe/addon.json   ## speak: make say TEXT="…" [VOICE=joe] [OUT=out.wav]
-	@$(BIN)/voxstack say "$$TEXT" --voice "$(VOICE)" --out "$(OUT)"
+	@$(BIN)/voxstack say --voice "$(VOICE)" --out "$(OUT)" -- "$$TEXT"
+# As it was written: a sign such as "$5" is no variable of make.
+override TEXT := $(value TEXT)
 export TEXT
 
 test: .venv/dev                         ## install what the tests need and run the quick ones
@@ -44,7 +46,7 @@ lock: .venv/dev                         ## choose and pin the versions of all de
 	@sh requirements/lock.sh
 
 clean:                                  ## remove what the targets above made
-	rm -rf .venv addons out.wav
+	rm -rf .venv addons out.wav tone.wav
 
 .venv/base: requirements/base.txt pyproject.toml
 	@echo "Setting up .venv (once) …"

@@ -1,6 +1,8 @@
 """Measure memory against piper-tts: peak of a process that speaks, and growth over many texts.
 
-python benchmarks/memory.py [--texts 200]
+    python benchmarks/memory.py [--texts 200] [--streams 1,4,8]
+
+With --streams: what is resident after so many streams at once, instead.
 """
 
 import argparse
@@ -8,6 +10,7 @@ import json
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import texts
@@ -50,11 +53,35 @@ def speak_all(engine: str, count: int) -> dict[str, float]:
     return {"peak_mb": peak, "before_mb": before, "growth_mb": after - before}
 
 
+def resident_after(counts: list[int]) -> None:
+    """Print what is resident after each number of streams at once, in one process."""
+    import voxstack
+
+    voice = voxstack.load("joe", threads=1)
+    print(f"| streams at once | resident after |\n| --- | --- |\n| none yet | {resident_mb():.0f} MB |")
+
+    def listen() -> None:
+        for _ in voice.stream(texts.SIX_SENTENCES):
+            pass
+
+    for count in counts:
+        listeners = [threading.Thread(target=listen) for _ in range(count)]
+        for listener in listeners:
+            listener.start()
+        for listener in listeners:
+            listener.join()
+        print(f"| {count} | {resident_mb():.0f} MB |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=200)
     parser.add_argument("--engine", choices=["voxstack", "piper"])
+    parser.add_argument("--streams", help="numbers of streams at once, such as 1,4,8")
     options = parser.parse_args()
+    if options.streams:
+        resident_after([int(number) for number in options.streams.split(",")])
+        return
     if options.engine:
         print(json.dumps(speak_all(options.engine, options.texts)))
         return

@@ -1,22 +1,32 @@
-"""Export a randomly initialised VITS network to ONNX, with the signature and the operators of a Piper voice.
+"""Export a randomly initialised VITS network to ONNX and JSON, with a Piper voice's signature and operators.
 
 It speaks noise. It exists so that the importer can be tried on every variant (quality, speakers, duration
 predictor, erased names) without anybody's weights:
 
     python scripts/make_random_vits.py out.onnx --quality high --speakers 3 --deterministic --erase-names
+    voxstack import piper out.onnx --out addons/random
 """
 
 import argparse
 import io
+import json
+import string
 import warnings
 from pathlib import Path
+from typing import Any
 
 import onnx
-import torch
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise SystemExit("make_random_vits.py needs PyTorch: pip install 'voxstack[torch]'") from error
 
 from vits_network import GENERATORS, Options, Vits
 
-__all__ = ["Options", "export_random_vits"]
+__all__ = ["Options", "export_random_vits", "random_config"]
+
+SIGNS = "_^$ .,?!;:'-"
 
 
 def export_random_vits(options: Options) -> onnx.ModelProto:
@@ -53,6 +63,23 @@ def export_random_vits(options: Options) -> onnx.ModelProto:
     if options.erase_names:
         _erase_names(model)
     return model
+
+
+def random_config(options: Options) -> dict[str, Any]:
+    """Return the JSON that goes with a voice: letters are its phonemes, large ones sound like small ones."""
+    numbers = {symbol: [number] for number, symbol in enumerate(SIGNS + string.ascii_lowercase)}
+    large = {letter: numbers[letter.lower()] for letter in string.ascii_uppercase}
+    return {
+        "audio": {"sample_rate": 22050, "quality": options.quality},
+        "inference": {"noise_scale": 0.667, "length_scale": 1.0, "noise_w": 0.8},
+        "phoneme_type": "text",
+        "phoneme_id_map": {**numbers, **large},
+        "num_symbols": options.symbols,
+        "num_speakers": options.speakers,
+        "speaker_id_map": {f"speaker-{n}": n for n in range(options.speakers)}
+        if options.speakers > 1
+        else {},
+    }
 
 
 def _cast_noise(model: onnx.ModelProto) -> None:
@@ -110,6 +137,8 @@ def main() -> None:
         seed=chosen.seed,
     )
     onnx.save(export_random_vits(options), str(chosen.out))
+    config = json.dumps(random_config(options), indent=1)
+    chosen.out.with_name(chosen.out.name + ".json").write_text(config + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import hashlib
 import importlib
 import io
 import json
@@ -9,6 +10,7 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +22,8 @@ from sybil.parsers.doctest import DocTestParser
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from voxstack.cli.main import main
+from voxstack.stack.front import build_front_end
+from voxstack.stack.standard import REGISTRY
 
 pytestmark = pytest.mark.end_to_end
 
@@ -104,6 +108,23 @@ def desk(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+def install(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the package be installed whose pyproject.toml the page shows."""
+    shown = re.search(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert shown
+    project = tomllib.loads(shown.group(1))["project"]
+    folder = desk / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    folder.mkdir()
+    named = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (folder / "METADATA").write_text(named)
+    entries = project["entry-points"]["voxstack.blocks"]
+    lines = ["[voxstack.blocks]", *(f"{name} = {target}" for name, target in entries.items())]
+    (folder / "entry_points.txt").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(desk)
+    monkeypatch.setattr(REGISTRY, "_loaders", dict(REGISTRY._loaders))
+    monkeypatch.setattr(REGISTRY, "_packages_read", False)
+
+
 @pytest.mark.parametrize("page", pages_with_examples(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_examples_of_a_page_run(page, desk, monkeypatch):
     document = IN_PAGES.parse(page)
@@ -111,6 +132,7 @@ def test_the_examples_of_a_page_run(page, desk, monkeypatch):
     if named := AS_MODULE.search(document.text):
         module = ModuleType(named.group(1))
         monkeypatch.setitem(sys.modules, module.__name__, module)
+        install(page, desk, monkeypatch)
     document.namespace = vars(module)
     for example in document:
         example.evaluate()
@@ -128,6 +150,7 @@ def test_examples_are_found_at_all():
     assert found["README.md"] >= 2
     assert found["write-a-block.md"] >= 5
     assert found["decisions.md"] >= 1
+    assert found["stream-text.md"] >= 5
     assert len(MODULES) >= 8
     assert all(list(IN_DOCSTRINGS.parse(module)) for module in MODULES)
 
@@ -139,6 +162,36 @@ def test_the_stack_that_the_readme_shows_is_that_of_the_toy_voice():
     assert shown
     addon = json.loads((ROOT / "examples" / "addons" / "tone" / "addon.json").read_text(encoding="utf-8"))
     assert json.loads(f"{{{shown.group(1)}}}")["stack"] == addon["stack"]
+
+
+@pytest.mark.parametrize("normalise", ["en", None])
+def test_the_agreement_with_piper_that_the_pages_tell_is_what_is_counted(normalise):
+    pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
+    pytest.importorskip("spokenform", reason="the extra 'normalise' is not installed")
+    stored = json.loads((ROOT / "tests" / "text" / "piper_ids.json").read_text(encoding="utf-8"))
+    front = build_front_end(
+        {
+            "type": "espeak",
+            "voice": "en-us",
+            "phoneme_ids": stored["phoneme_ids"],
+            "normalise": normalise,
+        }
+    )
+
+    def ids(text: str) -> list[str]:
+        splitter = front.splitter()
+        sentences = [*splitter.feed(text), *splitter.finish()]
+        spoken = [phonemes for sentence in sentences for phonemes in front.phonemize(sentence)]
+        return [hashlib.sha256(",".join(map(str, p.ids)).encode()).hexdigest()[:16] for p in spoken]
+
+    wanted = {text: [digest for _, digest in utterances] for text, utterances in stored["sentences"].items()}
+    same = sum(ids(text) == digests for text, digests in wanted.items())
+    told = (ROOT / "docs" / "explanation" / "decisions.md").read_text(encoding="utf-8")
+    name = "null" if normalise is None else f'"{normalise}"'
+    assert re.search(rf"^\| `{name}`.* {same} of {len(wanted)} \|", told, re.MULTILINE), (
+        f"{same} of {len(wanted)}"
+    )
+    assert f" {same}" in (ROOT / "docs" / "how-to" / "import-a-piper-voice.md").read_text(encoding="utf-8")
 
 
 def test_a_command_that_fails_is_noticed(desk):

@@ -10,7 +10,8 @@ import pytest
 
 from voxstack.core.errors import ImporterError
 from voxstack.importers.parity import Chain, open_session
-from voxstack.importers.piper import ImportReport, import_piper
+from voxstack.importers.piper import ImportReport, addon_json, import_piper
+from voxstack.importers.piper_config import read_config
 from voxstack.importers.vits import cut_vits
 from voxstack.stack.addon import load_addon
 
@@ -66,6 +67,53 @@ def test_text_and_controls_follow_the_config(imported: tuple[Path, ImportReport,
     assert manifest["text"]["phoneme_ids"]["ə"] == [59]
     defaults = {name: control["default"] for name, control in manifest["controls"].items()}
     assert defaults == {"speed": 1.0, "noise": 0.667, "noise_w": 0.8}
+
+
+def test_noise_goes_no_further_than_words_keep_their_length(
+    imported: tuple[Path, ImportReport, dict[str, Any]],
+) -> None:
+    _, _, manifest = imported
+
+    assert (manifest["controls"]["noise"]["max"], manifest["controls"]["noise_w"]["max"]) == (1.5, 1.2)
+
+
+def test_a_default_beyond_the_usual_limit_sets_the_limit(tmp_path: Path) -> None:
+    settings = json.loads(MODEL.with_name(MODEL.name + ".json").read_text(encoding="utf-8"))
+    config = tmp_path / "voice.json"
+    inference = {"noise_scale": 1.7, "length_scale": 1.0, "noise_w": 1.4}
+    config.write_text(json.dumps({**settings, "inference": inference}), encoding="utf-8")
+
+    controls = addon_json(cut_vits(onnx.load(str(MODEL))), read_config(config), name="joe", gain_db=0)[
+        "controls"
+    ]
+
+    assert controls["noise"] == {"default": 1.7, "min": 0.0, "max": 1.7}
+    assert controls["noise_w"] == {"default": 1.4, "min": 0.0, "max": 1.4}
+
+
+def test_an_import_can_be_made_again(imported: tuple[Path, ImportReport, dict[str, Any]]) -> None:
+    out, _, manifest = imported
+
+    import_piper(MODEL, None, out)
+
+    assert json.loads((out / "addon.json").read_text(encoding="utf-8")) == manifest
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_the_config_of_a_voice_with_more_phonemes_is_refused(tmp_path: Path) -> None:
+    settings = json.loads(MODEL.with_name(MODEL.name + ".json").read_text(encoding="utf-8"))
+    config = tmp_path / "voice.json"
+    ids = {**settings["phoneme_id_map"], "q": [300]}
+    config.write_text(json.dumps({**settings, "phoneme_id_map": ids}), encoding="utf-8")
+
+    with pytest.raises(ImporterError) as caught:
+        import_piper(MODEL, config, tmp_path / "out")
+
+    assert str(caught.value) == (
+        f"{config}: phoneme_id_map.q: got 300, want at most 255, the last row of the model's phoneme table; "
+        "is this the config of another voice?"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["voice.json"]
 
 
 def test_the_stack_is_made_of_standard_blocks(imported: tuple[Path, ImportReport, dict[str, Any]]) -> None:

@@ -139,3 +139,15 @@ def test_nothing_to_repeat_is_refused():
 
 def test_a_length_scale_of_zero_is_refused():
     assert fault(ConfigError, length_scale=0) == "$.stack[0].length_scale: got 0.0, want a number above 0"
+
+
+def test_durations_of_hours_are_refused_before_memory_is_taken():
+    block = wire()
+    tensors = {
+        "durations": np.array([1, 2**40], np.int64),
+        "hidden": np.zeros((2, 4), np.float32),
+        "pitch": np.zeros(2, np.float32),
+        "speed": np.array(1, np.float32),
+    }
+    with pytest.raises(NetError, match="frames in one utterance; 30,000 are the most"):
+        block.open(tensors, None)

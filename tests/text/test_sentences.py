@@ -89,6 +89,18 @@ def test_a_sentence_is_given_as_soon_as_the_next_one_begins() -> None:
     assert [sentence.text for sentence in splitter.feed("H")] == ["Hello there."]
 
 
+@pytest.mark.parametrize(
+    "text", ["Hello there.\n\n", "Hello there\r\n\r\n", "Mr. \n \n", '"No."\u2029', "3.\n\n"]
+)
+def test_a_blank_line_means_speak_now(text: str) -> None:
+    assert SentenceSplitter().feed(text) == [Sentence(text.strip(), pause_ms=350)]
+
+
+@pytest.mark.parametrize("text", ["Hello there.\n", "Hello there.\r\n", "Hello there. ", "<b a='.\n\n"])
+def test_what_is_not_certain_waits(text: str) -> None:
+    assert SentenceSplitter().feed(text) == []
+
+
 def test_a_long_sentence_is_cut_at_its_best_inner_boundary() -> None:
     assert (
         texts("one two three four, five six seven and eight nine ten", max_characters=40)[0]

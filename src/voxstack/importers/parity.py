@@ -139,25 +139,14 @@ def _draw(
     noise_w: float,
 ) -> tuple[NDArray[np.int64], dict[str, Floats], Floats, NDArray[np.int64]]:
     """Draw ids and noise until no duration is so near a whole number that float rounding could tip it."""
-    symbols = _symbols(parts)
     for _ in range(100):
-        ids = random.integers(0, symbols, length)
+        ids = random.integers(0, parts.symbols, length)
         noise = random.standard_normal((1, 2, length)).astype(np.float32)
         encoded = chain.encode(ids, speaker)
         durations = chain.durations(encoded, noise, noise_w)[0] * length_scale
         if np.abs(durations - np.round(durations)).min() > NEAR * max(1.0, float(durations.max())):
             return ids, encoded, noise, np.ceil(durations).astype(np.int64)
     raise ImporterError("every duration is a whole number of frames; rounding errors would decide")
-
-
-def _symbols(parts: VitsParts) -> int:
-    """Count the rows of the phoneme table."""
-    whole = parts.whole
-    tables = [whole.value(node.input[0]) for node in whole.users(parts.marks.ids) if node.op_type == "Gather"]
-    sizes = [table.shape[0] for table in tables if table is not None]
-    if len(sizes) != 1:
-        raise ImporterError("the ids do not pick rows of one phoneme table")
-    return sizes[0]
 
 
 def _scales(parts: VitsParts, random: np.random.Generator) -> tuple[float, float, float]:

@@ -1,9 +1,9 @@
 """Turn a Piper voice (an ONNX file and its JSON) into an addon: nets, text, controls, stack, loudness."""
 
+import errno
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import soundfile
 
 from voxstack.core.errors import ImporterError
 from voxstack.engine.golden import write_golden
+from voxstack.importers.destination import new_addon
 from voxstack.importers.loudness import measure_gain_db, typical_ids
 from voxstack.importers.parity import Chain, check_parity
+from voxstack.importers.piper_config import PiperConfig, check_espeak, check_ids, read_config
 from voxstack.importers.vits import VitsParts, cut_vits
 from voxstack.stack.addon import seal
 from voxstack.stack.files import MANIFEST
@@ -24,9 +27,10 @@ __all__ = ["ImportReport", "import_piper", "import_sources"]
 
 Json = dict[str, Any]
 
-FRONT_ENDS = {"espeak": "espeak", "text": "characters"}
-START, END, SPACER = "^", "$", "_"
 CEILING_DB = -0.2
+MOST_NOISE = 1.5
+MOST_NOISE_W = 1.2
+"""Above it the tails of the noise make durations explode: a word of 45 seconds at 2."""
 
 GOLDEN = 1
 """Which of the typical sentences becomes the golden sample."""
@@ -78,36 +82,33 @@ def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:
 
     In:       model   the voice's .onnx file
               config  its JSON; None = beside the model, with .json added to its name
-              out     the addon's folder, made if missing; its name becomes the addon's
+              out     the addon's folder, made if missing; its name becomes the addon's; an earlier
+                      import of the same voice in it is replaced
     Raises:   ImporterError saying what is missing, not understood, or different from the model
     """
-    if not model.is_file():
-        raise ImporterError("there is no such file", where=str(model))
+    data = _read_model(model)
+    graph = _parse(data, where=str(model))
     name = _slug(out.resolve().name)
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
-        raise ImporterError("the folder holds something else than an addon; name a new one", where=str(out))
     config = config or model.with_name(model.name + ".json")
-    settings = _read_settings(config)
-    text = _front_end(settings, where=str(config))
-    try:
-        graph = onnx.load(str(model), load_external_data=False)
-    except Exception as error:
-        raise ImporterError(f"not an ONNX model: {error}", where=str(model)) from error
-    parts = cut_vits(graph)
-    difference = check_parity(parts)
-    gain_db = measure_gain_db(Chain.open(parts), text["phoneme_ids"], settings["inference"])
-    manifest = addon_json(parts, settings, text, name=name, gain_db=gain_db)
-    manifest["licence"] = _licence(model.parent / "MODEL_CARD")
-    manifest["origin"] = {
-        "family": "piper",
-        "source": model.name,
-        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-    }
-    _write(out, manifest, parts, typical_ids(text["phoneme_ids"], np.random.default_rng(0))[GOLDEN])
+    settings = read_config(config)
+    check_espeak(settings, where=str(config))
+    origin = {"family": "piper", "source": model.name, "sha256": hashlib.sha256(data).hexdigest()}
+    with new_addon(out, name=name, origin=origin) as folder:
+        parts = _cut(graph, where=str(model))
+        check_ids(settings, parts.symbols, where=str(config))
+        try:
+            difference = check_parity(parts)
+        except ImporterError as error:
+            raise ImporterError(error.what, where=str(model)) from error
+        text = settings.text
+        gain_db = measure_gain_db(Chain.open(parts), text["phoneme_ids"], settings.inference)
+        manifest = addon_json(parts, settings, name=name, gain_db=gain_db)
+        manifest |= {"licence": _licence(model.parent / "MODEL_CARD"), "origin": origin}
+        _write(folder, manifest, parts, typical_ids(text["phoneme_ids"], np.random.default_rng(0))[GOLDEN])
     return ImportReport(
         addon=out,
         name=name,
-        sample_rate=manifest["audio"]["sample_rate"],
+        sample_rate=settings.sample_rate,
         hop_samples=parts.hop,
         speakers=parts.speakers,
         contexts={name: _pair(net.spec["ragged"]["context"]) for name, net in parts.nets.items()},
@@ -116,34 +117,62 @@ def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:
     )
 
 
-def _write(out: Path, manifest: Json, parts: VitsParts, golden_ids: list[int]) -> None:
-    """Write the addon beside `out` and put it there only when it is whole."""
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+def _read_model(path: Path) -> bytes:
+    if path.is_dir():
+        raise ImporterError("is a folder; want the .onnx file", where=str(path))
     try:
-        (partial / "nets").mkdir(parents=True)
-        for name, net in parts.nets.items():
-            onnx.save(net.model, str(partial / "nets" / f"{name}.onnx"))
-        json_text = json.dumps(manifest, indent=1, ensure_ascii=False)
-        (partial / MANIFEST).write_text(json_text + "\n", encoding="utf-8")
-        seal(partial)
-        write_golden(partial, golden_ids, {})
-        shutil.rmtree(out, ignore_errors=True)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ImporterError("there is no such file", where=str(path)) from None
+    except OSError as error:
+        raise ImporterError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    if not data:
+        raise ImporterError("not an ONNX model: the file is empty", where=str(path))
+    return data
 
 
-def addon_json(parts: VitsParts, settings: Json, text: Json, *, name: str, gain_db: float) -> Json:
+def _parse(data: bytes, *, where: str) -> onnx.ModelProto:
+    try:
+        graph = onnx.load_from_string(data)
+    except Exception as error:  # whatever the parser of the day raises
+        raise ImporterError(f"not an ONNX model: {_line(error)}", where=where) from error
+    if not graph.graph.node:
+        raise ImporterError("not an ONNX model: it holds no operators", where=where)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.graph.initializer):
+        raise ImporterError(
+            "its weights lie in another file; want one .onnx file that holds them", where=where
+        )
+    return graph
+
+
+def _cut(graph: onnx.ModelProto, *, where: str) -> VitsParts:
+    try:
+        return cut_vits(graph)
+    except Exception as error:  # a strange graph can trip any rule, and the runtime that folds constants
+        raise ImporterError(f"does not look like a VITS voice: {_line(error)}", where=where) from error
+
+
+def _write(folder: Path, manifest: Json, parts: VitsParts, golden_ids: list[int]) -> None:
+    (folder / "nets").mkdir()
+    for name, net in parts.nets.items():
+        onnx.save(net.model, str(folder / "nets" / f"{name}.onnx"))
+    json_text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    (folder / MANIFEST).write_text(json_text + "\n", encoding="utf-8")
+    seal(folder)
+    try:
+        write_golden(folder, golden_ids, {})
+    except soundfile.SoundFileError as error:  # how its library says that a disk is full
+        raise OSError(errno.EIO, _line(error)) from error
+
+
+def addon_json(parts: VitsParts, settings: PiperConfig, *, name: str, gain_db: float) -> Json:
     """Return the addon's JSON, without hashes, licence and origin."""
-    inference = settings["inference"]
     decoders = [{"type": "Decoder", "net": net} for net in ("flow", "decoder")]
-    length_scale = float(inference["length_scale"])
     upsampler = {
         "type": "Upsampler",
         "tensors": ["mean", "log_std"],
         "rounding": "ceil",
-        "length_scale": length_scale,
+        "length_scale": settings.inference["length_scale"],
     }
     limiter = {"type": "Limiter", "gain_db": gain_db, "ceiling_db": CEILING_DB}
     return {
@@ -151,12 +180,12 @@ def addon_json(parts: VitsParts, settings: Json, text: Json, *, name: str, gain_
         "name": name,
         "version": "1.0.0",
         "gives": "audio",
-        "languages": _languages(settings),
+        "languages": settings.languages,
         "licence": "unknown",
         "origin": {},
-        "audio": {"sample_rate": int(settings["audio"]["sample_rate"])},
+        "audio": {"sample_rate": settings.sample_rate},
         "mel": None,
-        "text": text,
+        "text": settings.text,
         "controls": _controls(parts, settings),
         "nets": {key: {"file": f"nets/{key}.onnx", **net.spec} for key, net in parts.nets.items()},
         "stack": [
@@ -173,77 +202,26 @@ def addon_json(parts: VitsParts, settings: Json, text: Json, *, name: str, gain_
     }
 
 
-def _controls(parts: VitsParts, settings: Json) -> Json:
-    inference = settings["inference"]
+def _controls(parts: VitsParts, settings: PiperConfig) -> Json:
     controls: Json = {
         "speed": {"default": 1.0, "min": 0.5, "max": 2.0},
-        "noise": {"default": float(inference["noise_scale"]), "min": 0.0, "max": 2.0},
+        "noise": _noise(settings.inference["noise_scale"], most=MOST_NOISE),
     }
     if "noise_w" in parts.nets["duration"].spec["inputs"]:
-        controls["noise_w"] = {"default": float(inference["noise_w"]), "min": 0.0, "max": 2.0}
+        controls["noise_w"] = _noise(settings.inference["noise_w"], most=MOST_NOISE_W)
     if parts.marks.speaker is not None:
-        names = {str(name): int(number) for name, number in (settings.get("speaker_id_map") or {}).items()}
         controls["speaker"] = {
             "default": 0,
             "min": 0,
             "max": parts.speakers - 1,
             "dtype": "int64",
-            "choices": {name: number for name, number in names.items() if 0 <= number < parts.speakers},
+            "choices": {name: n for name, n in settings.speakers.items() if n < parts.speakers},
         }
     return controls
 
 
-def _read_settings(path: Path) -> Json:
-    """Read a voice's JSON and fill in what old files leave out."""
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ImporterError("no such file; a Piper voice comes with a JSON config", where=str(path)) from None
-    except ValueError as error:
-        raise ImporterError(f"not JSON: {error}", where=str(path)) from error
-    for key, inner in (("audio", "sample_rate"), ("phoneme_id_map", None)):
-        value = settings.get(key) if isinstance(settings, dict) else None
-        if not isinstance(value, dict) or (inner and inner not in value):
-            name = f"{key}.{inner}" if inner else key
-            raise ImporterError(f"'{name}' is missing; is this the config of a Piper voice?", where=str(path))
-    return {
-        **settings,
-        "inference": {
-            "noise_scale": 0.667,
-            "length_scale": 1.0,
-            "noise_w": 0.8,
-            **settings.get("inference", {}),
-        },
-    }
-
-
-def _front_end(settings: Json, *, where: str) -> Json:
-    """Return the `text` entry: which front end makes phonemes, and their ids."""
-    kind = settings.get("phoneme_type") or "espeak"
-    if kind not in FRONT_ENDS:
-        known = ", ".join(sorted(FRONT_ENDS))
-        raise ImporterError(f"phoneme_type '{kind}' has no front end here; known: {known}", where=where)
-    ids = {
-        symbol: [int(number) for number in numbers] for symbol, numbers in settings["phoneme_id_map"].items()
-    }
-    missing = [symbol for symbol in (START, END, SPACER) if symbol not in ids]
-    if missing:
-        raise ImporterError(f"phoneme_id_map lacks {missing}, which frame every sentence", where=where)
-    text: Json = {"type": FRONT_ENDS[kind]}
-    if kind == "espeak":
-        voice = (settings.get("espeak") or {}).get("voice")
-        if not voice:
-            raise ImporterError("'espeak.voice' is missing", where=where)
-        text["voice"] = voice
-    text |= {"phoneme_ids": ids, "start": START, "end": END, "spacer": SPACER}
-    if _languages(settings)[:1] and _languages(settings)[0].startswith("en"):
-        text["normalise"] = "en"
-    return text
-
-
-def _languages(settings: Json) -> list[str]:
-    code = (settings.get("language") or {}).get("code") or (settings.get("espeak") or {}).get("voice")
-    return [str(code).replace("_", "-")] if code else []
+def _noise(default: float, *, most: float) -> Json:
+    return {"default": default, "min": 0.0, "max": max(most, default)}
 
 
 def _licence(card: Path) -> str:
@@ -251,7 +229,9 @@ def _licence(card: Path) -> str:
     if not card.is_file():
         return "unknown"
     stated = re.search(
-        r"^\W*licen[cs]e\W*:\W*(.+?)\s*$", card.read_text(encoding="utf-8"), re.IGNORECASE | re.MULTILINE
+        r"^\W*licen[cs]e\W*:\W*(.+?)\s*$",
+        card.read_text(encoding="utf-8", errors="replace"),
+        re.IGNORECASE | re.MULTILINE,
     )
     return stated.group(1) if stated else "unknown"
 
@@ -265,3 +245,9 @@ def _slug(name: str) -> str:
 
 def _pair(context: list[int]) -> tuple[int, int]:
     return context[0], context[1]
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of what an error says; an ImporterError's without its file."""
+    text = error.what if isinstance(error, ImporterError) else f"{error or type(error).__name__}"
+    return text.strip().partition("\n")[0]

@@ -45,6 +45,7 @@ class VitsParts:
     marks      where it was cut
     hop        samples per frame
     speakers   how many voices it has; 1 where it takes no speaker
+    symbols    how many rows its phoneme table has: ids are below it
     """
 
     nets: Mapping[str, CutNet]
@@ -52,6 +53,7 @@ class VitsParts:
     marks: Landmarks
     hop: int
     speakers: int
+    symbols: int
 
 
 def cut_vits(model: onnx.ModelProto) -> VitsParts:
@@ -74,6 +76,7 @@ def cut_vits(model: onnx.ModelProto) -> VitsParts:
         marks=marks,
         hop=nets["decoder"].spec["ragged"]["hop"],
         speakers=cutter.speakers,
+        symbols=_symbols(whole, marks),
     )
 
 
@@ -263,6 +266,15 @@ def _speakers(graph: Graph, marks: Landmarks) -> int:
     if len(tables) != 1:
         raise ImporterError("the speaker's number does not pick a row of one table")
     return int(tables[0].shape[0])
+
+
+def _symbols(graph: Graph, marks: Landmarks) -> int:
+    """Count the rows of the phoneme table."""
+    tables = [graph.value(node.input[0]) for node in graph.users(marks.ids) if node.op_type == "Gather"]
+    sizes = [table.shape[0] for table in tables if table is not None]
+    if len(sizes) != 1:
+        raise ImporterError("the ids do not pick rows of one phoneme table")
+    return sizes[0]
 
 
 def _transpose_output(graph: Graph, name: str, channels: int) -> None:

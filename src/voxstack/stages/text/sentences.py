@@ -46,6 +46,9 @@ class SentenceSplitter:
     A sentence ends at a full stop, question or exclamation mark (of any script) that a new sentence
     follows, at a line's end unless the next line goes on in lower case, and at a blank line
     (paragraph). One that grows past `max_characters` is cut at its best inner boundary (split).
+    A blank line means "speak now": the sentence before it comes with the feed that completes it,
+    while all others wait for the next word's beginning. A single line's end has to wait too: a
+    second would make it a paragraph, and "Mr." or lower case may go on in the next line.
     Memory and work per character are bounded by `max_characters`.
     """
 
@@ -108,14 +111,15 @@ class SentenceSplitter:
         text = self._text
         stop = place if text[place] in _LINE_ENDS else self._end_of_run(place, limit, final)
         after = _skip_spaces(text, stop, min(len(text), stop + _LOOKAHEAD))
-        self._need(after, final, unless=after - stop >= _LOOKAHEAD)
+        gap = text[stop:after]
+        lines = len(re.findall("\r\n|[\n\r\x85\u2028]", gap)) + 2 * gap.count("\u2029")
+        is_blank_line = lines > 1  # stays so whatever follows
+        self._need(after, final, unless=is_blank_line or after - stop >= _LOOKAHEAD)
         if _is_inside_markup(text, self._begin, place):
             self._scan = stop if stop > place else place + 1
             return None
-        gap = text[stop:after]
-        lines = len(re.findall("\r\n|[\n\r\x85\u2028]", gap)) + 2 * gap.count("\u2029")
         unspaced = any(char in _UNSPACED for char in text[place:stop])
-        if lines > 1:
+        if is_blank_line:
             return _Cut(stop, "paragraph")
         if after >= len(text) or after - stop >= _LOOKAHEAD or stop >= limit:
             return _Cut(stop, "sentence")

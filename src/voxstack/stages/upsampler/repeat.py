@@ -31,6 +31,7 @@ class Upsampler:
               others     [phonemes, …], all that are at hand or those named by `tensors`
     Out:      the others, [frames, …], frames = sum(durations)
     Source:   the length regulator of FastSpeech (Ren et al. 2019, §3.2)
+    Raises:   NetError if durations are no numbers, or ask for more than five minutes
     """
 
     @dataclass(frozen=True)
