@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,36 @@ def test_pack_writes_a_file_that_speaks(capsys, tmp_path):
     packed = tmp_path / "tone-1.0.0.voxaddon"
     code, _, _ = say(capsys, "abc", "--voice", packed, "--json")
     assert code == 0
+
+
+def test_pack_and_graph_refuse_names_that_promise_another_format(capsys, tmp_path):
+    code, _, err = run(capsys, "pack", ADDONS / "tone", "--out", tmp_path / "tone.zip")
+    assert code == 2
+    assert "ends in .voxaddon" in err
+    code, _, err = run(capsys, "inspect", "tone", "--addons", ADDONS, "--graph", tmp_path / "tone.png")
+    assert code == 2
+    assert "ends in .svg" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_system_refuses_is_one_line_and_exit_code_1(capsys, tmp_path):
+    graph = tmp_path / "no" / "tone.svg"
+    code, _, err = run(capsys, "inspect", "tone", "--addons", ADDONS, "--graph", graph)
+    assert (code, err) == (1, f"{graph}: No such file or directory\n")
+
+
+def test_a_terminated_command_takes_its_half_written_file_away(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("abcdefghijkl " * 50_000)
+    command = [sys.executable, "-m", "voxstack", "say", "--file", str(text), "--voice", "tone"]
+    command += ["--addons", str(ADDONS), "--out", str(tmp_path / "tones.wav")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob(".tones*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(30) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 
 
 def test_every_command_has_help(capsys):

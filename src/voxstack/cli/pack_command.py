@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from voxstack.stack.addon import pack
+from voxstack.stack.files import SUFFIX
 
 __all__ = ["command"]
 
@@ -17,5 +18,9 @@ __all__ = ["command"]
     "--out", type=click.Path(path_type=Path), default=Path(), help="File, or folder to write it to."
 )
 def command(folder: Path, out: Path) -> None:
+    if not out.is_dir() and out.suffix != SUFFIX:
+        raise click.BadParameter(
+            f"got '{out}', want a folder, or a name that ends in {SUFFIX}", param_hint="--out"
+        )
     path = pack(folder, out)
     click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")

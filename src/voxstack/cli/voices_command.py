@@ -8,6 +8,7 @@ import click
 from voxstack.cli import options
 from voxstack.engine.library import folders as all_folders
 from voxstack.engine.library import installed
+from voxstack.stack.files import MANIFEST
 
 __all__ = ["command"]
 
@@ -52,5 +53,8 @@ def command(folders: tuple[Path, ...], is_json: bool) -> None:
     else:
         looked = ", ".join(str(folder) for folder in all_folders(folders))
         click.echo(f"No addons are installed; looked in {looked}.", err=True)
+        for folder in all_folders(folders):
+            if (folder / MANIFEST).is_file():
+                click.echo(f"{folder} is an addon itself: name the folder above it", err=True)
     for error in broken.values():
         click.echo(f"broken: {error}", err=True)
