@@ -1,6 +1,8 @@
 """A real voice, imported and spoken: exact in any chunking, equal to its model, quick to its first chunk."""
 
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -166,3 +168,13 @@ def test_texts_without_speech_are_refused(voice, text):
 def test_a_profile_with_more_threads_sounds_the_same(folder, voice):
     two = voxstack.Voice(load_stack(load_addon(folder), threads=2))
     np.testing.assert_allclose(two.say("Hello there.").samples, voice.say("Hello there.").samples, atol=1e-5)
+
+
+def test_a_voice_that_is_warm_does_not_load_anything_in_its_first_request(folder):
+    code = (
+        f"import sys, voxstack; voice = voxstack.load({str(folder)!r}); voice.warm_up(); "
+        "before = set(sys.modules); "
+        "voice.say('It costs $3.50 on May 5.'); print(sorted(set(sys.modules) - before))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"

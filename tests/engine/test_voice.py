@@ -272,3 +272,7 @@ def test_samples_that_are_not_finite_are_never_heard(voice):
     )
     with pytest.raises(NetError, match="not finite"):
         list(session.chunks())
+
+
+def test_a_voice_without_numbers_may_be_warmed_too(voice):
+    voice.warm_up()

@@ -1,5 +1,6 @@
 """Offer a voice: text in, audio out, whole or chunk by chunk."""
 
+import contextlib
 import math
 from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
@@ -22,6 +23,9 @@ from voxstack.engine.session import Session
 __all__ = ["Voice", "load"]
 
 SEED_BITS = 63
+
+WARM_UP_TEXT = "One, 2."
+"""A number, so that what turns numbers into words is loaded too."""
 
 
 def load(
@@ -94,6 +98,15 @@ class Voice:
     def chunks(self, text: str | Iterable[str], **controls: float | str) -> Generator[Audio, None, None]:
         """Return a generator of audio chunks that works only while it is asked, in the caller's thread."""
         return self._session(text, self.tensors(controls)).chunks()
+
+    def warm_up(self) -> None:
+        """Do now what the first request would wait for: load the front end, run every net once.
+
+        A service calls it before it says that it is ready; a program that speaks once need not.
+        """
+        with contextlib.suppress(RequestError):  # a voice may have no sounds for numbers
+            for _ in self.chunks(WARM_UP_TEXT):
+                pass
 
     def tensors(self, controls: dict[str, float | str]) -> dict[str, Array]:
         """Return a request's controls as the tensors that blocks read; raise RequestError."""
