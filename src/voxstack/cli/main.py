@@ -1,5 +1,6 @@
 """Start the command line: find the command, run it, and end in one clear line if it cannot be done."""
 
+import contextlib
 import importlib
 import io
 import os
@@ -56,8 +57,9 @@ def main(arguments: list[str] | None = None) -> Never:
     words = sys.argv[1:] if arguments is None else arguments
     is_debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    for signal_number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(signal_number, _end)
+    with contextlib.suppress(ValueError):  # called from another thread than the first, who sets none
+        for signal_number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            signal.signal(signal_number, _end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
