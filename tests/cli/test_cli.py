@@ -1,6 +1,7 @@
 """The command line does what its help says, and refuses in one line."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -209,7 +210,8 @@ def test_a_terminated_command_takes_its_half_written_file_away(tmp_path):
     while not list(tmp_path.glob(".tones*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.terminate()
-    assert process.wait(30) == 130
+    # Where the interrupt meets an import, Python ends by the signal itself; a shell shows 130 for both.
+    assert process.wait(30) in (130, -signal.SIGINT)
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 
 

@@ -85,6 +85,8 @@ class AudioFile:
             )
         except BaseException as error:
             self._partial.unlink(missing_ok=True)
+            if not isinstance(error, Exception):
+                raise
             raise OutputError(f"cannot be written: {error}", where=str(path)) from error
 
     def write(self, audio: Audio) -> None:
