@@ -276,3 +276,11 @@ def test_samples_that_are_not_finite_are_never_heard(voice):
 
 def test_a_voice_without_numbers_may_be_warmed_too(voice):
     voice.warm_up()
+
+
+def test_a_sentence_that_cannot_be_spoken_does_not_cut_the_one_before_it(voice):
+    whole = voice.say("Abcdefghijkl" * 10 + ".").samples
+    heard = []
+    with pytest.raises(RequestError, match="text"):
+        heard.extend(voice.chunks("Abcdefghijkl" * 10 + ". Xyz. Abc."))
+    np.testing.assert_array_equal(joined(heard), whole)

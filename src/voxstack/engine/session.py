@@ -43,6 +43,7 @@ class Session:
         self._frame_samples = frame_samples
         self._plan = plan
         self._opened = 0
+        self._failure: Exception | None = None
         self._streams: list[Stream] = []
 
     def chunks(self) -> Generator[Audio, None, None]:
@@ -74,8 +75,10 @@ class Session:
                     if len(samples):
                         yield Audio(samples, self._sample_rate, span)
                     if following is None and made * 1000 >= ENCODE_NEXT_AFTER_MS * self._sample_rate:
-                        following = self._open_next(wait=False)
+                        following = self._encode_ahead()
                 self._close(stream)
+                if self._failure is not None:
+                    raise self._failure
                 silence = self._silence(phonemes.pause_ms)
                 current = following or self._open_next(wait=False)
                 if current is None:
@@ -89,6 +92,16 @@ class Session:
         self._utterances.close()
         while self._streams:
             self._streams.pop().close()
+
+    def _encode_ahead(self) -> tuple[Stream, Phonemes] | None:
+        """Open the next utterance if it is there; keep its failure until this one is heard to its end."""
+        if self._failure is not None:
+            return None
+        try:
+            return self._open_next(wait=False)
+        except Exception as error:  # noqa: BLE001 - raised by chunks, in its turn
+            self._failure = error
+            return None
 
     def _open_next(self, *, wait: bool) -> tuple[Stream, Phonemes] | None:
         """Encode the next utterance; return its stream and what it says."""
