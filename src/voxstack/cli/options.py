@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["addons", "as_json", "controls", "profile", "table", "voice_argument"]
+__all__ = ["addons", "as_json", "chosen_controls", "controls", "profile", "table", "voice_argument"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

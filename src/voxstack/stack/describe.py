@@ -14,8 +14,6 @@ __all__ = ["Row", "rows", "svg"]
 WIDTH, HEIGHT, LEFT, ARROW, LINE = 480, 60, 30, 24, 18
 """Sizes in the picture, in its units."""
 
-CONTAINERS = frozenset({"StreamablePipeline", "StreamableStack", "SequenceBlockContainer"})
-
 
 @dataclass(frozen=True)
 class Row:
@@ -110,7 +108,7 @@ def _row(item: Wired) -> Row:
         steps=timing.steps if timing is not None and consumes else None,
         context=(timing.left, timing.right) if timing is not None and consumes else None,
         ahead_ms=ahead_ms,
-        is_container=item.type.partition(".")[0] in CONTAINERS,
+        is_container=item.is_container,
     )
 
 

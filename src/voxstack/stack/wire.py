@@ -25,11 +25,15 @@ MANY = {
 
 @dataclass(frozen=True)
 class Wired:
-    """A block and the place in the JSON where it stands, kept for people who look inside."""
+    """A block and the place in the JSON where it stands, kept for people who look inside.
+
+    `is_container` says that other blocks of the JSON stand inside it.
+    """
 
     path: str
     type: str
     block: SequenceBlock | StreamableBlock
+    is_container: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,9 @@ class _Place:
         kind = "StreamableBlock" if hasattr(factory, "open") else "SequenceBlock"
         if kind != wanted:
             raise WiringError(f"'{name}' is a {kind}; a {wanted} is wanted here", where=f"{self.path}.type")
+        before = len(self.seen)
         block = factory.wire(validated(factory.Options, options, path=self.path), self)
-        self.seen.append(Wired(self.path, name, block))
+        self.seen.append(Wired(self.path, name, block, is_container=len(self.seen) > before))
         return block
 
 
@@ -139,7 +144,7 @@ def wire_stack(
     """
     place = _Place(root, nets, tensors, source, frame_rate, mel, registry, seen if seen is not None else [])
     block = StreamableStack.wire(StreamableStack.Options(stack), place)
-    place.seen.append(Wired(f"{root}.stack", "StreamableStack", block))
+    place.seen.append(Wired(f"{root}.stack", "StreamableStack", block, is_container=True))
     if block.consumes and source is None:
         first = next(wired for wired in place.seen if wired.path == f"{root}.stack[0]")
         raise WiringError(
