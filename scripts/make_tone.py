@@ -135,7 +135,7 @@ def make_tone(folder: Path, *, encoders: Encoders = "two", name: str = "tone") -
         "stack": STACK,
         "vocoder": "tone-vocoder",
     }
-    return _write(folder, config, nets)
+    return write_addon(folder, config, nets)
 
 
 def make_tone_vocoder(folder: Path, *, name: str = "tone-vocoder", mel: dict[str, Any] = MEL) -> Path:
@@ -162,10 +162,10 @@ def make_tone_vocoder(folder: Path, *, name: str = "tone-vocoder", mel: dict[str
         },
     )
     config = {"name": name, "gives": "audio", "takes": "mel", "mel": mel, "stack": [{"type": "Vocoder"}]}
-    return _write(folder, config, {"vocoder": net})
+    return write_addon(folder, config, {"vocoder": net})
 
 
-def _write(folder: Path, config: dict[str, Any], nets: dict[str, Any]) -> Path:
+def write_addon(folder: Path, config: dict[str, Any], nets: dict[str, Any]) -> Path:
     (folder / "nets").mkdir(parents=True, exist_ok=True)
     described: dict[str, Any] = {}
     for name, (described_net, nodes, constants) in nets.items():

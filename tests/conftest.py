@@ -10,8 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import make_attention_tone
 import make_tone
 from voxstack.core.nets import NetSpec, Ragged, TensorSpec
+from voxstack.core.recurrence import first_state
 from voxstack.runtimes.ort import OrtNet, OrtRuntime
 from voxstack.stack.addon import Addon, load_addon
 from voxstack.stack.wire import wire_stack
@@ -26,9 +28,10 @@ TYPES = {
 
 @pytest.fixture(scope="session")
 def tone(tmp_path_factory) -> Callable[[str], Path]:
-    """Return the folder of a toy addon: "one", "two", "chain" (its encoders) or "vocoder"."""
+    """Return the folder of a toy addon: "one", "two", "chain" (its encoders), "attention" or "vocoder"."""
     root = tmp_path_factory.mktemp("addons")
     made = {kind: make_tone.make_tone(root / kind, encoders=kind) for kind in ("one", "two", "chain")}
+    made["attention"] = make_attention_tone.make_attention_tone(root / "attention")
     made["vocoder"] = make_tone.make_tone_vocoder(root / "vocoder")
     return made.__getitem__
 
@@ -89,13 +92,40 @@ class NumpyNet:
         assert packed.keys() == self.spec.inputs.keys()
         return dict(self.function(**{name: tensors[name] for name in self.spec.inputs}))
 
+    def begin(self, tensors: Mapping[str, np.ndarray]) -> "NumpyRecurrence":
+        return NumpyRecurrence(self, tensors)
+
+
+class NumpyRecurrence:
+    """A walk through a net that is a numpy function of one step."""
+
+    def __init__(self, net: NumpyNet, tensors: Mapping[str, np.ndarray]) -> None:
+        spec = net.spec
+        self._net = net
+        self._tensors = {name: tensors[name] for name in spec.inputs if name in tensors}
+        self._tensors |= spec_state(spec, tensors)
+
+    def step(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        result = self._net.run({**self._tensors, **tensors})
+        self._tensors |= {name: result[after] for name, after in self._net.spec.state.items()}
+        return {name: result[name] for name in self._net.spec.gives}
+
+    def close(self) -> None:
+        self._tensors = {}
+
+
+def spec_state(spec: NetSpec, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the state in which a recurrent net begins, as blocks would see it."""
+    begun = NetSpec(spec.name, spec.file, spec.role, {}, {name: spec.inputs[name] for name in spec.state})
+    return begun.unpack(first_state(spec, tensors))
+
 
 @pytest.fixture(scope="session")
 def numpy_net():
     """Return what makes a net of a function: numpy_net(f, {"x": ("float32", ["frames"])}, {"y": …})."""
 
-    def make(function, inputs, outputs, *, role="decoder", name="toy", **ragged) -> NumpyNet:
-        return NumpyNet(spec_of(name, inputs, outputs, role=role, ragged=ragged), function)
+    def make(function, inputs, outputs, *, role="decoder", name="toy", state=None, **ragged) -> NumpyNet:
+        return NumpyNet(spec_of(name, inputs, outputs, role=role, ragged=ragged, state=state), function)
 
     return make
 
@@ -110,15 +140,17 @@ def onnx_model():
 def onnx_net():
     """Return what makes a net on ONNX Runtime of nodes, for one thread."""
 
-    def make(nodes, inputs, outputs, constants=None, *, role="decoder", name="toy", threads=1, **ragged):
-        spec = spec_of(name, inputs, outputs, role=role, ragged=ragged)
+    def make(
+        nodes, inputs, outputs, constants=None, *, role="decoder", name="toy", threads=1, state=None, **ragged
+    ):
+        spec = spec_of(name, inputs, outputs, role=role, ragged=ragged, state=state)
         data = model_of(nodes, inputs, outputs, constants).SerializeToString()
         return OrtRuntime(threads=threads).load(spec, data)
 
     return make
 
 
-def spec_of(name, inputs, outputs, *, role, ragged) -> NetSpec:
+def spec_of(name, inputs, outputs, *, role, ragged, state=None) -> NetSpec:
     return NetSpec(
         name=name,
         file=f"nets/{name}.onnx",
@@ -126,6 +158,7 @@ def spec_of(name, inputs, outputs, *, role, ragged) -> NetSpec:
         inputs={key: TensorSpec(item[0], tuple(item[1]), *item[2:]) for key, item in inputs.items()},
         outputs={key: TensorSpec(item[0], tuple(item[1])) for key, item in outputs.items()},
         ragged=Ragged(**ragged) if ragged else None,
+        state=state or {},
     )
 
 

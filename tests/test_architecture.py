@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import make_attention_tone
 import make_tone
 
 pytestmark = pytest.mark.unit
@@ -273,20 +274,22 @@ def made(tmp_path_factory) -> Path:
     """Return a folder of toy addons made anew."""
     root = tmp_path_factory.mktemp("examples")
     make_tone.make_examples(root)
+    make_attention_tone.make_example(root)
     return root
 
 
-@pytest.mark.parametrize("name", ["tone", "tone-vocoder"])
-def test_the_toy_addons_are_what_their_script_makes(name, made):
+@pytest.mark.parametrize("name", ["tone", "tone-vocoder", "tone-attention"])
+def test_the_toy_addons_are_what_their_scripts_make(name, made):
     assert contents(made / name) == contents(ROOT / "examples" / "addons" / name), (
-        "run: python scripts/make_tone.py"
+        "run: python scripts/make_tone.py; python scripts/make_attention_tone.py"
     )
 
 
-def test_the_toy_voice_still_sounds_as_it_did(made):
+@pytest.mark.parametrize("name", ["tone", "tone-attention"])
+def test_the_toy_voices_still_sound_as_they_did(name, made):
     """Not byte by byte: another processor rounds the last bit otherwise."""
-    new, _ = soundfile.read(made / "tone" / SAMPLE)
-    kept, _ = soundfile.read(ROOT / "examples" / "addons" / "tone" / SAMPLE)
+    new, _ = soundfile.read(made / name / SAMPLE)
+    kept, _ = soundfile.read(ROOT / "examples" / "addons" / name / SAMPLE)
     assert np.allclose(new, kept, rtol=0, atol=1e-5)
 
 

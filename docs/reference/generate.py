@@ -170,15 +170,33 @@ def blocks() -> str:
         ]
         if rest.strip():
             parts += ["```", rest.strip("\n"), "```", ""]
-        parts += [_on_one_line(inspect.getdoc(block.Options)), ""]
         schema = TypeAdapter(block.Options).json_schema()
+        parts += [*_described(inspect.getdoc(block.Options))]
         if schema["properties"]:
             parts += [*_table(name, schema, None), ""]
+        for key, inner in _inner_options(schema).items():
+            parts += [f"`{key}` is an object:", "", *_described(inner["description"])]
+            parts += [*_table(f"{name}.{key}", inner, None), ""]
     return (
         "\n".join(parts)
         .replace("| anything |", "| an entry |")
         .replace("| list of anything |", "| list of entries |")
     )
+
+
+def _described(text: str | None) -> list[str]:
+    """Return a docstring's sentence, and the aligned list below it as it stands."""
+    head, _, rest = (text or "").partition("\n\n")
+    return [_on_one_line(head), "", *(["```", rest, "```", ""] if rest else [])]
+
+
+def _inner_options(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the options of a block that are objects themselves, by key."""
+    return {
+        key: schema["$defs"][value["$ref"].rsplit("/", 1)[1]]
+        for key, value in schema["properties"].items()
+        if "$ref" in value
+    }
 
 
 def _table(name: str, described: dict[str, Any], meanings: dict[str, str] | None) -> list[str]:
@@ -231,7 +249,7 @@ def _kind(value: dict[str, Any]) -> str:
 
 
 def _empty(value: dict[str, Any]) -> Any:
-    return {} if value.get("type") == "object" else []
+    return {} if value.get("type") == "object" or "$ref" in value else []
 
 
 def _prose(described: dict[str, Any]) -> str:

@@ -16,11 +16,14 @@ __all__ = ["command"]
 )
 @options.voice_argument
 @options.profile
+@options.vocoder
 @options.addons
 @options.as_json
-def command(voice: str, profile: str | None, folders: tuple[Path, ...], is_json: bool) -> int:
+def command(
+    voice: str, profile: str | None, vocoder: str | None, folders: tuple[Path, ...], is_json: bool
+) -> int:
     findings = []
-    for finding in check_addon(voice, profile=profile, folders=folders):
+    for finding in check_addon(voice, profile=profile, folders=folders, vocoder=vocoder):
         findings.append(finding)
         if not is_json:
             click.echo(f"{'good' if finding.is_good else 'BAD '}  {finding.name:<8}  {finding.detail}")

@@ -20,14 +20,20 @@ __all__ = ["command"]
     "--graph", type=click.Path(path_type=Path, dir_okay=False), help="Write the stack as an SVG picture."
 )
 @options.profile
+@options.vocoder
 @options.addons
 @options.as_json
 def command(
-    voice: str, graph: Path | None, profile: str | None, folders: tuple[Path, ...], is_json: bool
+    voice: str,
+    graph: Path | None,
+    profile: str | None,
+    vocoder: str | None,
+    folders: tuple[Path, ...],
+    is_json: bool,
 ) -> None:
     if graph is not None and graph.suffix.lower() != ".svg":
         raise click.BadParameter(f"got '{graph}', want a name that ends in .svg", param_hint="--graph")
-    loaded = load_stack(find_addon(voice, folders), profile=profile, folders=folders)
+    loaded = load_stack(find_addon(voice, folders), profile=profile, folders=folders, vocoder=vocoder)
     described = rows(loaded.wired)
     if graph is not None:
         graph.write_text(svg(loaded.addon.name, described), encoding="utf-8")

@@ -6,7 +6,16 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["addons", "as_json", "chosen_controls", "controls", "profile", "table", "voice_argument"]
+__all__ = [
+    "addons",
+    "as_json",
+    "chosen_controls",
+    "controls",
+    "profile",
+    "table",
+    "vocoder",
+    "voice_argument",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,11 +27,16 @@ addons = click.option(
     help="Folder to look for addons in first; may be given more than once.",
 )
 profile = click.option("--profile", metavar="NAME", help="How the nets run (default: cpu).")
+vocoder = click.option(
+    "--vocoder", metavar="NAME|PATH", help="Another vocoder than the voice names, for the same kind of mels."
+)
 as_json = click.option("--json", "is_json", is_flag=True, help="One JSON object on standard output.")
 voice_argument = click.argument("voice")
 
 _CONTROLS = (
     click.option("--speed", type=float, metavar="X", help="How fast: 2 is twice as fast."),
+    click.option("--pitch", type=float, metavar="X", help="How high: 1 is the voice's own."),
+    click.option("--energy", type=float, metavar="X", help="How strong: 1 is the voice's own."),
     click.option("--speaker", metavar="NAME|N", help="Which speaker, if the voice has several."),
     click.option("--noise", type=float, metavar="X", help="How much the sound varies."),
     click.option("--noise-w", "noise_w", type=float, metavar="X", help="How much the rhythm varies."),
@@ -45,7 +59,7 @@ def controls(command: F) -> F:
 def chosen_controls(values: dict[str, Any]) -> dict[str, float | str]:
     """Return the controls that were given on the command line."""
     chosen: dict[str, float | str] = {}
-    for name in ("speed", "speaker", "noise", "noise_w", "seed"):
+    for name in ("speed", "pitch", "energy", "speaker", "noise", "noise_w", "seed"):
         value = values.get(name)
         if value is not None:
             chosen[name] = _number(value)

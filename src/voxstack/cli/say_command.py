@@ -14,6 +14,7 @@ import click
 
 from voxstack.cli import options
 from voxstack.core.errors import RequestError
+from voxstack.core.events import Event
 
 __all__ = ["command"]
 
@@ -35,6 +36,7 @@ PIECE_BYTES = 4_096
 )
 @click.option("--play", is_flag=True, help="Play it while it is made.")
 @options.profile
+@options.vocoder
 @options.controls
 @options.addons
 @options.as_json
@@ -45,6 +47,7 @@ def command(
     out: Path | None,
     play: bool,
     profile: str | None,
+    vocoder: str | None,
     folders: tuple[Path, ...],
     is_json: bool,
     **values: Any,
@@ -56,13 +59,14 @@ def command(
     from voxstack.engine.audio import AudioFile
     from voxstack.engine.voice import load
 
-    ready = load(voice, profile, folders=folders)
+    ready = load(voice, profile, folders=folders, vocoder=vocoder)
     controls = options.chosen_controls(values)
     ready.tensors(controls)
     chunks = samples = 0
     first_audio_ms = 0.0
     started = time.perf_counter()
     heard: list[str] = []
+    events: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         sinks: list[Any] = []
         if out is not None:
@@ -76,6 +80,7 @@ def command(
             if not chunks:
                 first_audio_ms = (time.perf_counter() - started) * 1000
             chunks += 1
+            events += [_shown(event, samples / ready.sample_rate) for event in chunk.events]
             samples += len(chunk.samples)
             for sink in sinks:
                 sink.write(chunk)
@@ -95,7 +100,10 @@ def command(
         "chunks": chunks,
         "seed": controls.get("seed", 0),
         "out": str(out) if out is not None else None,
+        "events": events,
     }
+    for event in events:
+        click.echo(f"voxstack: {event['kind']} at {event['audio_s']} s: {event['text']}", err=True)
     if is_json:
         click.echo(json.dumps(report, ensure_ascii=False))
         return
@@ -105,6 +113,18 @@ def command(
     click.echo(f"real-time factor  {wall_s / audio_s:.3f} ({audio_s:.1f} s of audio in {wall_s:.2f} s)")
     if out is not None:
         click.echo(f"written           {out}")
+
+
+def _shown(event: Event, audio_s: float) -> dict[str, Any]:
+    """Return an event as a program reads it; `audio_s` is where in the audio its chunk begins."""
+    return {
+        "kind": event.kind,
+        "net": event.where,
+        "frame": event.step,
+        "audio_s": round(audio_s, 3),
+        "text": event.text,
+        **event.values,
+    }
 
 
 def _text(text: str | None, file: Path | None) -> str | Iterator[str]:

@@ -42,7 +42,7 @@ class Feeds:
                     seed=int(tensors[SEED.name]),
                     utterance=int(tensors[UTTERANCE.name]),
                     place=f"{spec.name}.{name}",
-                    shape=tuple(int(axis) for axis in spec.port(name, tensor).axes[1:]),
+                    shape=_noise_shape(spec, name),
                 ),
                 tensor.random,
             )
@@ -57,20 +57,36 @@ class Feeds:
 
         `inputs` already hold the padding; noise and mask are zero there.
         """
-        left, right = pads
-        feeds = {**self._constant, **inputs}
-        for name, (noise, kind) in self._noises.items():
-            values = noise.normal(start, steps) if kind == "normal" else noise.uniform(start, steps)
-            feeds[name] = _padded(values, left, right)
+        feeds = {**self.constant(steps, pads=pads), **inputs}
+        for name, values in self.noise(start, steps).items():
+            feeds[name] = _padded(values, *pads)
+        return feeds
+
+    def constant(self, steps: int, *, pads: tuple[int, int] = (0, 0)) -> dict[str, Array]:
+        """Return what does not flow: tensors of the whole utterance, mask and length for `steps` steps."""
+        feeds = dict(self._constant)
         ragged = self._spec.ragged
         if ragged is not None and ragged.mask is not None:
             port = self._spec.port(ragged.mask, self._spec.inputs[ragged.mask])
             shape = (steps, *(int(axis) for axis in port.axes[1:]))
-            feeds[ragged.mask] = _padded(np.ones(shape, port.dtype), left, right)
+            feeds[ragged.mask] = _padded(np.ones(shape, port.dtype), *pads)
         if ragged is not None and ragged.lengths is not None:
             dtype = self._spec.inputs[ragged.lengths].dtype
             feeds[ragged.lengths] = np.array(steps, dtype)
         return feeds
+
+    def noise(self, start: int, steps: int) -> dict[str, Array]:
+        """Return the net's random inputs for `steps` steps of the utterance from `start`."""
+        return {
+            name: noise.normal(start, steps) if kind == "normal" else noise.uniform(start, steps)
+            for name, (noise, kind) in self._noises.items()
+        }
+
+
+def _noise_shape(spec: NetSpec, name: str) -> tuple[int, ...]:
+    """Return the shape of one step of noise: a recurrent net takes a whole tensor each step."""
+    axes = spec.port(name, spec.inputs[name]).axes
+    return tuple(int(axis) for axis in (axes if spec.state else axes[1:]))
 
 
 def _padded(values: Array, left: int, right: int) -> Array:

@@ -4,7 +4,7 @@ Blocks see tensors time-first and without a batch axis, whatever layout the net 
 `NetSpec.pack` and `NetSpec.unpack` stand between the two.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
@@ -14,9 +14,10 @@ import numpy as np
 from voxstack.core.errors import NetError
 from voxstack.core.ports import Array, Axis, Port, Ports, Tensors
 
-__all__ = ["Net", "NetSpec", "Nets", "Ragged", "TensorSpec"]
+__all__ = ["BATCH", "Net", "NetSpec", "Nets", "Ragged", "Recurrence", "TensorSpec"]
 
 BATCH = "batch"
+"""Name of the batch axis in a net's own layout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,11 @@ class Ragged:
 
 @dataclass(frozen=True)
 class NetSpec:
-    """Describe a net of an addon; `name` is its key in the addon's JSON."""
+    """Describe a net of an addon; `name` is its key in the addon's JSON.
+
+    `state` pairs inputs with outputs: what the net gives under the second name in one step it takes
+    under the first in the next. A net with state is recurrent: it is run by `Net.begin`.
+    """
 
     name: str
     file: str
@@ -88,10 +93,13 @@ class NetSpec:
         """Return a tensor as blocks see it: no batch axis, the named (time) axis first."""
         return Port(name, spec.dtype, tuple(spec.axes[place] for place in _time_first(spec.axes)))
 
-    def pack(self, tensors: Tensors) -> dict[str, Array]:
-        """Lay out block tensors as the net's inputs, batch of one; refuse a missing or misshapen one."""
+    def pack(self, tensors: Tensors, names: Collection[str] | None = None) -> dict[str, Array]:
+        """Lay out block tensors as the net's inputs (or those of `names`), batch of one.
+
+        Raises:   NetError if one is missing or misshapen
+        """
         feeds: dict[str, Array] = {}
-        for name, spec in self.inputs.items():
+        for name, spec in _chosen(self.inputs, names).items():
             if name not in tensors:
                 raise NetError(
                     f"input '{name}' is missing; got {sorted(tensors)}", where=f"net '{self.name}'"
@@ -108,10 +116,10 @@ class NetSpec:
             feeds[name] = np.asarray(tensor, order="C")
         return feeds
 
-    def unpack(self, results: Tensors) -> dict[str, Array]:
-        """Lay out the net's outputs, batch of one, as block tensors."""
+    def unpack(self, results: Tensors, names: Collection[str] | None = None) -> dict[str, Array]:
+        """Lay out the net's outputs (or those of `names`), batch of one, as block tensors."""
         tensors: dict[str, Array] = {}
-        for name, spec in self.outputs.items():
+        for name, spec in _chosen(self.outputs, names).items():
             tensor = results[name]
             if tensor.ndim != len(spec.axes):
                 want = f"[{', '.join(map(str, spec.axes))}]"
@@ -128,6 +136,18 @@ class NetSpec:
                 raise NetError(f"gave {fault}", where=f"net '{self.name}'")
             tensors[name] = tensor
         return tensors
+
+
+class Recurrence(Protocol):
+    """One utterance's walk through a recurrent net; its state stays with the runtime, unseen."""
+
+    def step(self, tensors: Tensors) -> dict[str, Array]:
+        """Run the next step; `tensors` fill the inputs that `begin` was not given. No state comes back."""
+        ...
+
+    def close(self) -> None:
+        """Free the state, now; safe twice."""
+        ...
 
 
 class Net(Protocol):
@@ -150,8 +170,19 @@ class Net(Protocol):
         """Run once on time-first tensors without batch; raise NetError, or Cancelled if stopped."""
         ...
 
+    def begin(self, tensors: Tensors) -> Recurrence:
+        """Begin an utterance with a recurrent net; `tensors` stay the same in every step.
+
+        State begins as `core.recurrence.first_state` says.
+        """
+        ...
+
 
 Nets: TypeAlias = Mapping[str, Net]
+
+
+def _chosen(specs: Mapping[str, TensorSpec], names: Collection[str] | None) -> Mapping[str, TensorSpec]:
+    return specs if names is None else {name: spec for name, spec in specs.items() if name in names}
 
 
 def _first_named(axes: list[Axis]) -> int:

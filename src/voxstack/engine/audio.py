@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from voxstack.core.errors import OutputError, RequestError
+from voxstack.core.events import Event
 
 __all__ = ["FORMATS", "Audio", "AudioFile"]
 
@@ -33,12 +34,14 @@ RATES = {
 class Audio:
     """Mono audio: `samples` float32 [n] in [-1, 1], `sample_rate` in Hz.
 
-    `span` are the offsets, in characters, of the utterance in the request's text to which it belongs.
+    `span` are the offsets, in characters, of the utterance in the request's text to which it belongs;
+    `events` what blocks noticed while they made it, such as an attention that lost its way.
     """
 
     samples: npt.NDArray[np.float32]
     sample_rate: int
     span: tuple[int, int] = (0, 0)
+    events: tuple[Event, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -52,8 +55,10 @@ class Audio:
     @staticmethod
     def joined(chunks: Iterable["Audio"], sample_rate: int) -> "Audio":
         """Return chunks as one."""
-        samples = [chunk.samples for chunk in chunks]
-        return Audio(np.concatenate(samples) if samples else np.zeros(0, np.float32), sample_rate)
+        parts = list(chunks)
+        samples = [np.zeros(0, np.float32), *(part.samples for part in parts)]
+        events = tuple(event for part in parts for event in part.events)
+        return Audio(np.concatenate(samples), sample_rate, events=events)
 
 
 class AudioFile:

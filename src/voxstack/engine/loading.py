@@ -5,19 +5,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from voxstack.core.blocks import StreamableBlock
-from voxstack.core.errors import ConfigError, VoxstackError, WiringError, suggest
+from voxstack.core.errors import ConfigError, RequestError, VoxstackError, WiringError, suggest
 from voxstack.core.nets import Net
 from voxstack.core.ports import Ports, differences
-from voxstack.engine.library import find_addon
+from voxstack.engine.library import find_addon, installed
+from voxstack.engine.shared import SHARED
 from voxstack.runtimes.ort import OrtRuntime
 from voxstack.stack.addon import Addon
 from voxstack.stack.containers import StreamableStack
 from voxstack.stack.strict import validated
-from voxstack.stack.wire import Wired, wire_stack
+from voxstack.stack.wire import Block, Wired, wire_stack
 
-__all__ = ["Loaded", "Profile", "load_stack"]
+__all__ = ["Loaded", "Profile", "Watch", "load_stack"]
 
 
 @dataclass(frozen=True)
@@ -51,21 +53,40 @@ class Loaded:
         return ", ".join(sorted({f"{net.runtime} {net.precision}" for net in self.nets.values()}))
 
 
+class Watch(Protocol):
+    """Look into a stack while it works: each method returns what shall stand in the place of what it got.
+
+    That is the thing itself, or one that does the same and looks on.
+    """
+
+    def net(self, name: str, net: Net) -> Net: ...
+    def block(self, path: str, name: str, block: Block) -> Block: ...
+
+
 def load_stack(
     addon: Addon,
     *,
     profile: str | None = None,
     threads: int | None = None,
     folders: Sequence[str | Path] = (),
+    vocoder: str | Path | None = None,
+    watch: Watch | None = None,
 ) -> Loaded:
     """Load an addon's nets, wire its stack, and put its vocoder under it.
 
-    A vocoder alone is wired to a stream of its own mels.
+    Nets that another voice of this process has loaded are used again. A vocoder alone is wired to a
+    stream of its own mels.
 
-    Raises:   ConfigError, WiringError, AddonError, NetError; each says where
+    In:       vocoder  name or path of another one than the addon names
+              watch    what looks into it; without one, nothing does
+    Raises:   ConfigError, WiringError, AddonError, NetError, RequestError; each says where
     """
     try:
-        return _load_stack(addon, profile=profile, threads=threads, folders=folders)
+        name, chosen = _profile(addon, profile)
+        if threads is not None:
+            chosen = replace(chosen, threads=threads)
+        runtime = OrtRuntime(threads=chosen.threads or _cores(), provider=chosen.provider)
+        return _load_stack(addon, name, runtime, folders=folders, vocoder=vocoder, watch=watch)
     except VoxstackError as error:
         if not error.where.startswith("$"):
             raise
@@ -73,13 +94,15 @@ def load_stack(
 
 
 def _load_stack(
-    addon: Addon, *, profile: str | None, threads: int | None, folders: Sequence[str | Path]
+    addon: Addon,
+    profile: str,
+    runtime: OrtRuntime,
+    *,
+    folders: Sequence[str | Path],
+    vocoder: str | Path | None,
+    watch: Watch | None,
 ) -> Loaded:
-    name, chosen = _profile(addon, profile)
-    if threads is not None:
-        chosen = replace(chosen, threads=threads)
-    runtime = OrtRuntime(threads=chosen.threads or _cores(), provider=chosen.provider)
-    nets = _nets(addon, runtime)
+    nets = _nets(addon, runtime, watch)
     wired: list[Wired] = []
     block = wire_stack(
         addon.config.stack,
@@ -89,24 +112,28 @@ def _load_stack(
         frame_rate=addon.frame_rate,
         mel=addon.mel,
         seen=wired,
+        watch=watch.block if watch else None,
     )
-    vocoder = None
+    below = None
     if addon.config.gives == "mel":
-        vocoder = _vocoder(addon, block, folders)
-        below = _nets(vocoder, runtime)
+        below = _vocoder(addon, block, vocoder, folders)
+        own = _nets(below, runtime, watch, prefix=f"{below.name}/")
         voiced = wire_stack(
-            vocoder.config.stack,
-            nets=below,
+            below.config.stack,
+            nets=own,
             tensors=addon.request,
             source=block.gives,
-            mel=vocoder.mel,
+            mel=below.mel,
             seen=wired,
-            root=f"{vocoder.name}: $",
+            root=f"{below.name}: $",
+            watch=watch.block if watch else None,
         )
         block = StreamableStack((block, voiced))
-        nets |= {f"{vocoder.name}/{key}": net for key, net in below.items()}
-    _gives_samples(block, addon, vocoder or addon)
-    return Loaded(addon, name, block, nets, tuple(wired), vocoder)
+        nets |= {f"{below.name}/{key}": net for key, net in own.items()}
+    elif vocoder is not None:
+        raise RequestError("it makes audio itself and takes no vocoder", where=addon.name)
+    _gives_samples(block, addon, below or addon)
+    return Loaded(addon, profile, block, nets, tuple(wired), below)
 
 
 def _profile(addon: Addon, name: str | None) -> tuple[str, Profile]:
@@ -121,10 +148,12 @@ def _profile(addon: Addon, name: str | None) -> tuple[str, Profile]:
     return chosen, known[chosen]
 
 
-def _nets(addon: Addon, runtime: OrtRuntime) -> dict[str, Net]:
+def _nets(addon: Addon, runtime: OrtRuntime, watch: Watch | None, *, prefix: str = "") -> dict[str, Net]:
     def load(name: str) -> Net:
         spec = addon.specs[name]
-        return runtime.load(spec, addon.read(spec.file))
+        key = (addon.config.files[spec.file], repr(spec), runtime)
+        net = SHARED.get(key, lambda: runtime.load(spec, addon.read(spec.file)))
+        return watch.net(f"{prefix}{name}", net) if watch else net
 
     with ThreadPoolExecutor(_cores(), thread_name_prefix="voxstack-load") as pool:
         # Biggest first, so that no core waits at the end for a big one.
@@ -132,18 +161,20 @@ def _nets(addon: Addon, runtime: OrtRuntime) -> dict[str, Net]:
         return dict(zip(names, pool.map(load, names), strict=True))
 
 
-def _vocoder(addon: Addon, block: StreamableBlock, folders: Sequence[str | Path]) -> Addon:
+def _vocoder(
+    addon: Addon, block: StreamableBlock, wanted: str | Path | None, folders: Sequence[str | Path]
+) -> Addon:
     """Return the vocoder's addon, if its mels are the voice's mels."""
-    name = addon.config.vocoder
+    if "mel" not in block.gives:
+        raise WiringError(f"its stack gives {sorted(block.gives)}, not 'mel'", where=f"{addon.name}: $.stack")
+    name = wanted or addon.config.vocoder
     if name is None:
-        raise WiringError('it gives mels but names no vocoder; set "vocoder" in addon.json', where=addon.name)
+        raise WiringError(f"it gives mels but names no vocoder; {_fitting(addon, folders)}", where=addon.name)
     # A voice that was named by its path finds its vocoder next door.
     beside = Path(addon.files.where).parent
     vocoder = find_addon(name, [*folders, beside], kind="vocoder", wanted_by=addon.name)
     if vocoder.config.takes != "mel":
         raise WiringError(f"'{name}' is no vocoder: it does not take mels", where=f"{addon.name}: $.vocoder")
-    if "mel" not in block.gives:
-        raise WiringError(f"its stack gives {sorted(block.gives)}, not 'mel'", where=f"{addon.name}: $.stack")
     given = block.gives["mel"]
     found = differences(given, replace(given, mel=vocoder.mel))
     if found:
@@ -155,6 +186,16 @@ def _vocoder(addon: Addon, block: StreamableBlock, folders: Sequence[str | Path]
             where=f"{addon.name}: $.stack[{len(addon.config.stack) - 1}]",
         )
     return vocoder
+
+
+def _fitting(addon: Addon, folders: Sequence[str | Path]) -> str:
+    """Say which installed vocoders take a voice's mels."""
+    beside = Path(addon.files.where).parent
+    known, _ = installed([*folders, beside])
+    names = [name for name, other in known.items() if other.config.takes == "mel" and other.mel == addon.mel]
+    if not names:
+        return 'no installed vocoder takes its mels; install one, or set "vocoder" in addon.json'
+    return f'choose one with --vocoder, or set "vocoder" in addon.json; those that fit: {", ".join(names)}'
 
 
 def _gives_samples(block: StreamableBlock, addon: Addon, last: Addon) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from voxstack.core.blocks import Stream, StreamableBlock
 from voxstack.core.errors import NetError, RequestError
+from voxstack.core.events import ALIGNMENT, Event, listening
 from voxstack.core.ports import Array
 from voxstack.core.text import Phonemes
 from voxstack.engine.audio import Audio
@@ -45,6 +46,7 @@ class Session:
         self._opened = 0
         self._failure: Exception | None = None
         self._streams: list[Stream] = []
+        self._events: list[Event] = []
 
     def chunks(self) -> Generator[Audio, None, None]:
         """Yield the request's audio; raise RequestError if there is nothing to say."""
@@ -64,7 +66,8 @@ class Session:
                     size = self._plan.next_samples(
                         given, sample_rate=self._sample_rate, frame_samples=self._frame_samples
                     )
-                    samples = stream.read(size)["samples"]
+                    with listening(self._noticed):
+                        samples = stream.read(size)["samples"]
                     if not np.isfinite(samples).all():
                         raise NetError("the stack gave samples that are not finite; nobody should hear them")
                     made += len(samples)
@@ -72,8 +75,9 @@ class Session:
                     is_over = len(samples) < size
                     if len(silence):
                         samples, silence = np.concatenate([silence, samples]), silence[:0]
-                    if len(samples):
-                        yield Audio(samples, self._sample_rate, span)
+                    if len(samples) or (is_over and self._events):
+                        events, self._events = tuple(self._events), []
+                        yield Audio(samples, self._sample_rate, span, events)
                     if following is None and made * 1000 >= ENCODE_NEXT_AFTER_MS * self._sample_rate:
                         following = self._encode_ahead()
                 self._close(stream)
@@ -92,6 +96,11 @@ class Session:
         self._utterances.close()
         while self._streams:
             self._streams.pop().close()
+
+    def _noticed(self, event: Event) -> None:
+        """Keep what a block noticed for the next chunk; data is for those who listen themselves."""
+        if event.kind != ALIGNMENT:
+            self._events.append(event)
 
     def _encode_ahead(self) -> tuple[Stream, Phonemes] | None:
         """Open the next utterance if it is there; keep its failure until this one is heard to its end."""

@@ -15,7 +15,7 @@ from voxstack.core.text import FrontEnd
 from voxstack.engine.ahead import Speech
 from voxstack.engine.audio import Audio
 from voxstack.engine.library import find_addon
-from voxstack.engine.loading import Loaded, load_stack
+from voxstack.engine.loading import Loaded, Watch, load_stack
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.sentences import ArrivingText, Utterances, WrittenText
 from voxstack.engine.session import Session
@@ -34,11 +34,14 @@ def load(
     *,
     threads: int | None = None,
     folders: Sequence[str | Path] = (),
+    vocoder: str | Path | None = None,
+    watch: Watch | None = None,
 ) -> "Voice":
     """Return the voice of that name, or the one whose addon is at that path, ready to speak.
 
     In:       profile  how its nets run (default "cpu"); threads  of one net run (default: as the
-              profile says); folders  where to look for addons first
+              profile says); folders  where to look for addons first; vocoder  another one than the
+              addon names; watch  what looks into the stack while it works
     Raises:   RequestError if there is no such voice; AddonError, ConfigError, WiringError or NetError
               if its addon is broken
     """
@@ -48,7 +51,9 @@ def load(
     addon = find_addon(name_or_path, folders)
     if addon.config.takes is not None:
         raise RequestError("it is a vocoder, no voice; name a voice that uses it", where=addon.name)
-    return Voice(load_stack(addon, profile=profile, threads=threads, folders=folders))
+    return Voice(
+        load_stack(addon, profile=profile, threads=threads, folders=folders, vocoder=vocoder, watch=watch)
+    )
 
 
 class Voice:

@@ -4,9 +4,9 @@ One session a net, shared by all utterances; threads explicit, spinning off (sev
 spin take each other's cores); a run in flight stops when its CancelScope is cancelled.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import onnxruntime
 
@@ -14,8 +14,11 @@ from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled, ConfigError, NetError
 from voxstack.core.nets import NetSpec
 from voxstack.core.ports import Array, Tensors
+from voxstack.core.recurrence import first_state
 
-__all__ = ["NAME", "OrtNet", "OrtRuntime"]
+__all__ = ["NAME", "OrtNet", "OrtRecurrence", "OrtRuntime"]
+
+T = TypeVar("T")
 
 NAME = "onnxruntime"
 
@@ -79,24 +82,77 @@ class OrtNet:
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         feeds = self.spec.pack(tensors)
+        results = self._stoppable(lambda options: self._session.run(self._outputs, feeds, options), feeds)
+        return self.spec.unpack(dict(zip(self._outputs, results, strict=True)))
+
+    def begin(self, tensors: Tensors) -> "OrtRecurrence":
+        return OrtRecurrence(self, tensors)
+
+    def run_values(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Run once on the engine's own values, in the net's own layout; what comes out stays there."""
+        results = self._stoppable(
+            lambda options: self._session.run_with_ort_values(self._outputs, feeds, options), feeds
+        )
+        return dict(zip(self._outputs, results, strict=True))
+
+    def _stoppable(self, run: Callable[[Any], T], feeds: Mapping[str, Any]) -> T:
+        """Run, so that the current CancelScope can stop it in flight."""
         options = onnxruntime.RunOptions()
         scope = CancelScope.current()
         if scope is None:
-            return self._run(feeds, options, scope)
+            return self._run(run, options, feeds, scope)
         with scope.stopping(lambda: setattr(options, "terminate", True)):
-            return self._run(feeds, options, scope)
+            return self._run(run, options, feeds, scope)
 
-    def _run(self, feeds: dict[str, Array], options: Any, scope: CancelScope | None) -> dict[str, Array]:
+    def _run(
+        self, run: Callable[[Any], T], options: Any, feeds: Mapping[str, Any], scope: CancelScope | None
+    ) -> T:
         try:
-            results = self._session.run(self._outputs, feeds, options)
+            return run(options)
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             if scope is not None and scope.is_cancelled:
                 raise Cancelled("the stream was closed") from None
-            shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in feeds.items())
+            shapes = ", ".join(f"{name} {_shape(tensor)}" for name, tensor in feeds.items())
             raise NetError(
                 f"failed on {shapes}: {_first_line(error)}", where=f"net '{self.spec.name}'"
             ) from error
-        return self.spec.unpack(dict(zip(self._outputs, results, strict=True)))
+
+
+class OrtRecurrence:
+    """One utterance's walk through a recurrent net; its state never leaves ONNX Runtime."""
+
+    def __init__(self, net: OrtNet, tensors: Tensors) -> None:
+        spec = net.spec
+        constant = [name for name in spec.inputs if name in tensors and name not in spec.state]
+        self._net = net
+        self._constant = _values(spec.pack(tensors, constant))
+        self._state = _values(first_state(spec, tensors))
+        self._new = [name for name in spec.inputs if name not in self._constant and name not in spec.state]
+        self._shown = list(spec.gives)
+        self._is_open = True
+
+    def step(self, tensors: Tensors) -> dict[str, Array]:
+        if not self._is_open:
+            raise Cancelled("step after close")
+        spec = self._net.spec
+        new = _values(spec.pack(tensors, self._new))
+        results = self._net.run_values({**self._constant, **self._state, **new})
+        self._state = {name: results[after] for name, after in spec.state.items()}
+        return spec.unpack({name: results[name].numpy() for name in self._shown}, self._shown)
+
+    def close(self) -> None:
+        self._is_open = False
+        self._constant = {}
+        self._state = {}
+
+
+def _values(tensors: Mapping[str, Array]) -> dict[str, Any]:
+    make = onnxruntime.OrtValue.ortvalue_from_numpy
+    return {name: make(tensor) for name, tensor in tensors.items()}
+
+
+def _shape(tensor: Any) -> list[int]:
+    return list(tensor.shape() if isinstance(tensor, onnxruntime.OrtValue) else tensor.shape)
 
 
 def _same_names(what: str, declared: Mapping[str, object], real: list[str], net: str) -> None:

@@ -85,7 +85,16 @@ class NetConfig(_Strict):
         for name, after in self.state.items():
             _one_of(name, self.inputs, "state", "input")
             _one_of(after, self.outputs, f"state.{name}", "output")
+            before, later = self.inputs[name], self.outputs[after]
+            if (before.dtype, len(before.axes)) != (later.dtype, len(later.axes)):
+                raise ValueError(
+                    f"state '{name}' is {before.dtype} {list(before.axes)}, but '{after}', which it becomes, "
+                    f"is {later.dtype} {list(later.axes)}"
+                )
         drawn = {name: tensor for name, tensor in self.inputs.items() if tensor.random}
+        if self.state:
+            self._draws_each_step(drawn)
+            drawn = {}
         if self.ragged is not None:
             self._fits_its_axis(self.ragged, drawn)
         elif drawn:
@@ -93,6 +102,15 @@ class NetConfig(_Strict):
                 f"'{next(iter(drawn))}' is random, so \"ragged\" must name the axis it is drawn along"
             )
         return self
+
+    def _draws_each_step(self, drawn: dict[str, TensorConfig]) -> None:
+        for name, tensor in drawn.items():
+            named = [axis for axis in tensor.axes if isinstance(axis, str) and axis != "batch"]
+            if named or tensor.dtype != "float32":
+                raise ValueError(
+                    f"'{name}' is random in a net with state, so it is drawn anew each step: want float32 "
+                    f"and axes of fixed size; got {tensor.dtype} {list(tensor.axes)}"
+                )
 
     def _fits_its_axis(self, ragged: RaggedConfig, drawn: dict[str, TensorConfig]) -> None:
         made = {key: name for key, name in (("mask", ragged.mask), ("lengths", ragged.lengths)) if name}

@@ -1,9 +1,9 @@
 """Wire a stack: turn its JSON into blocks, from the inside out, and check every join on the way."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from voxstack.core.blocks import SequenceBlock, StreamableBlock
 from voxstack.core.errors import ConfigError, WiringError, suggest
@@ -15,7 +15,9 @@ from voxstack.stack.containers import StreamableStack
 from voxstack.stack.standard import REGISTRY
 from voxstack.stack.strict import validated
 
-__all__ = ["Wired", "wire_stack"]
+__all__ = ["Block", "Wired", "wire_stack"]
+
+Block: TypeAlias = SequenceBlock | StreamableBlock
 
 MANY = {
     "SequenceBlock": ("SequenceBlockContainer", "blocks"),
@@ -32,7 +34,7 @@ class Wired:
 
     path: str
     type: str
-    block: SequenceBlock | StreamableBlock
+    block: Block
     is_container: bool = False
 
 
@@ -48,6 +50,7 @@ class _Place:
     mel: MelFormat | None
     registry: Registry
     seen: list[Wired]
+    watch: Callable[[str, str, Block], Block] | None
 
     def net(self, name: str | None, *, role: str) -> Net:
         if name is not None:
@@ -118,7 +121,7 @@ class _Place:
         before = len(self.seen)
         block = factory.wire(validated(factory.Options, options, path=self.path), self)
         self.seen.append(Wired(self.path, name, block, is_container=len(self.seen) > before))
-        return block
+        return block if self.watch is None else self.watch(self.path, name, block)
 
 
 def wire_stack(
@@ -132,6 +135,7 @@ def wire_stack(
     registry: Registry = REGISTRY,
     seen: list[Wired] | None = None,
     root: str = "$",
+    watch: Callable[[str, str, Block], Block] | None = None,
 ) -> StreamableBlock:
     """Return the StreamableBlock that a `stack` attribute describes: a list is a StreamableStack.
 
@@ -140,9 +144,11 @@ def wire_stack(
               source   ports of the stream above, if this stack stands under another
               seen     is filled with each block wired, inner ones first
               root     what paths start with, where a voice is wired from several addons
+              watch    is given path, type and block; returns what shall stand there (`engine.loading.Watch`)
     Raises:   ConfigError (an entry is wrong) or WiringError (two blocks do not fit), with JSON path
     """
-    place = _Place(root, nets, tensors, source, frame_rate, mel, registry, seen if seen is not None else [])
+    seen = seen if seen is not None else []
+    place = _Place(root, nets, tensors, source, frame_rate, mel, registry, seen, watch)
     block = StreamableStack.wire(StreamableStack.Options(stack), place)
     place.seen.append(Wired(f"{root}.stack", "StreamableStack", block, is_container=True))
     if block.consumes and source is None:

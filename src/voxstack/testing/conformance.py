@@ -41,7 +41,11 @@ class Finding:
 
 
 def check_addon(
-    name_or_path: str | Path, *, profile: str | None = None, folders: Sequence[str | Path] = ()
+    name_or_path: str | Path,
+    *,
+    profile: str | None = None,
+    folders: Sequence[str | Path] = (),
+    vocoder: str | Path | None = None,
 ) -> Iterator[Finding]:
     """Yield a finding for each check; stop where the next ones would make no sense.
 
@@ -57,7 +61,7 @@ def check_addon(
         return
     yield Finding("files", f"{len(addon.config.files)} files as listed", is_good=True)
     try:
-        loaded = load_stack(addon, profile=profile, folders=folders)
+        loaded = load_stack(addon, profile=profile, folders=folders, vocoder=vocoder)
     except VoxstackError as error:
         yield Finding("wiring", f"{type(error).__name__}: {error}", is_good=False)
         return
@@ -68,7 +72,7 @@ def check_addon(
         return  # a vocoder speaks no ids: its golden sample is that of the voices that use it
     yield _tried("golden", lambda: _golden(addon, loaded))
     for other in sorted({*PROFILES, *addon.config.profiles} - {loaded.profile}):
-        yield _tried(f"profile {other}", lambda other=other: _parity(addon, loaded, other, folders))
+        yield _tried(f"profile {other}", lambda other=other: _parity(addon, loaded, other, folders, vocoder))
 
 
 def _tried(name: str, check: Callable[[], str]) -> Finding:
@@ -115,10 +119,16 @@ def _golden(addon: Addon, loaded: Loaded) -> str:
     return f"{len(got)} samples, greatest difference {worst:.2g}"
 
 
-def _parity(addon: Addon, loaded: Loaded, other: str, folders: Sequence[str | Path]) -> str:
+def _parity(
+    addon: Addon,
+    loaded: Loaded,
+    other: str,
+    folders: Sequence[str | Path],
+    vocoder: str | Path | None,
+) -> str:
     tensors = _request(addon, loaded)
     one = _whole(loaded, tensors)
-    two = _whole(load_stack(addon, profile=other, folders=folders), tensors)
+    two = _whole(load_stack(addon, profile=other, folders=folders, vocoder=vocoder), tensors)
     if one.shape != two.shape:
         raise LawError(f"{len(one)} samples became {len(two)}", where=f"profile {other}")
     worst = float(np.abs(one - two).max(initial=0))

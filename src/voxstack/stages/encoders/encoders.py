@@ -60,6 +60,13 @@ class Encoders:
             raise ConfigError(
                 "this addon has no net of role 'encoder'; give one of its nets that role", where=site.path
             )
+        for name, net in nets.items():
+            if net.spec.state:
+                raise ConfigError(
+                    f"net '{name}' has state, but an encoder runs once; give it the role 'step' and an "
+                    "AutoregressiveDecoder",
+                    where=site.path,
+                )
         ordered = in_dependency_order({name: net.spec for name, net in nets.items()}, path=site.path)
         blocks = tuple(NetEncoder(nets[name]) for name in ordered)
         gives: Ports = {}

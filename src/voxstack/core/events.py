@@ -1,0 +1,56 @@
+"""Tell whoever listens what a block noticed while it worked: attention that lost its way, alignments.
+
+Blocks report; they do not know who listens, and most of the time nobody does. The listener lives in
+the context in which a stream is read, as the wish to stop does (`core.cancel`).
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+__all__ = ["ALIGNMENT", "Event", "Listener", "listening", "report"]
+
+ALIGNMENT = "alignment"
+"""Which symbol each frame speaks: values `positions` int64 [frames] from frame `step` on, and, where
+there is attention, `weights` float32 [frames, symbols]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a block noticed.
+
+    In:       kind    "attention.stall", "decoder.too_long", …; or ALIGNMENT, which is data
+              where   the net that it happened in
+              step    frame of the utterance at which it was noticed
+              text    one line for people, empty for data
+              values  numbers and arrays, for programs
+    """
+
+    kind: str
+    where: str
+    step: int
+    text: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+Listener: TypeAlias = Callable[[Event], None]
+
+_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("voxstack_listeners", default=())
+
+
+@contextmanager
+def listening(listener: Listener) -> Generator[None, None, None]:
+    """Call `listener` with every event reported inside this block, beside those who listen already."""
+    token = _listeners.set((*_listeners.get(), listener))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
+
+
+def report(event: Event) -> None:
+    """Hand an event to whoever listens."""
+    for listener in _listeners.get():
+        listener(event)
