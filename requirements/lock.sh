@@ -1,12 +1,20 @@
 #!/bin/sh
 # Write the pinned requirement files: hashes, no addresses. Each holds the whole of what stands below it.
 set -eu
-lock() {
+compile() {
     out=$1; shift
-    .venv/bin/uv pip compile pyproject.toml "$@" --universal --python-version 3.11 --generate-hashes \
+    .venv/bin/uv pip compile "$@" --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o "requirements/$out.txt"
 }
-lock base --extra build
-lock demo --extra build --extra espeak --extra normalise --extra import --extra demo
-lock dev --extra build --extra espeak --extra normalise --extra import --extra demo --extra dev
-lock bench --extra build --extra espeak --extra normalise --extra import --extra demo --extra bench
+lock() {
+    out=$1; shift
+    compile "$out" pyproject.toml --extra build "$@"
+}
+voice="--extra espeak --extra normalise --extra mandarin --extra import"
+lock base
+lock demo $voice --extra demo
+lock dev $voice --extra demo --extra report --extra dev
+lock bench $voice --extra demo --extra bench
+# Torch has no hash here: which build of it fits depends on the machine (torch.txt).
+compile transformers requirements/transformers.in -c requirements/dev.txt
+compile judge requirements/judge.in -c requirements/dev.txt -c requirements/transformers.txt

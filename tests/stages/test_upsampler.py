@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from voxstack.core.blocks import Timing
 from voxstack.core.errors import ConfigError, NetError, WiringError
+from voxstack.core.events import ALIGNMENT, listening
 from voxstack.core.ports import Port
 from voxstack.core.streams import EVERYTHING
 from voxstack.stack.wire import wire_stack
+from voxstack.stages.upsampler.repeat import Upsampler
 from voxstack.testing import check_streamable, strategies
 
 pytestmark = pytest.mark.law
@@ -151,3 +153,17 @@ def test_durations_of_hours_are_refused_before_memory_is_taken():
     }
     with pytest.raises(NetError, match="frames in one utterance; 30,000 are the most"):
         block.open(tensors, None)
+
+
+def test_it_tells_which_phoneme_every_frame_speaks():
+    hidden = Port("hidden", "float32", ("frames",))
+    block = Upsampler(Upsampler.Options(), takes={}, gives={"hidden": hidden})
+    events = []
+    stream = block.open({"durations": np.array([2, 0, 3]), "hidden": np.ones(3, np.float32)}, None)
+    with listening(events.append):
+        stream.read(3)
+        stream.read(9)
+    assert [(event.kind, event.step, event.values["positions"].tolist()) for event in events] == [
+        (ALIGNMENT, 0, [0, 0, 2]),
+        (ALIGNMENT, 3, [2, 2]),
+    ]

@@ -17,10 +17,12 @@ __all__ = ["main"]
 
 COMMANDS = {
     "check": "Check an addon: hashes, wiring, the streaming law, its golden sample.",
+    "compare": "Let several voices speak, and write one page that shows and plays them.",
     "import": "Turn a public checkpoint into an addon.",
     "inspect": "Show the wired stack of a voice.",
     "pack": "Write an addon folder as one .voxaddon file.",
     "say": "Speak a text.",
+    "trace": "Show where the time of a voice goes, per block and net.",
     "voices": "List what is installed.",
 }
 

@@ -1,0 +1,239 @@
+"""Speak a text with one voice and keep all of it that a person may want to look at."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxstack.core.errors import NetError
+from voxstack.core.events import ALIGNMENT
+from voxstack.core.ports import Array
+from voxstack.engine.audio import Audio
+from voxstack.engine.sentences import WrittenText
+from voxstack.engine.voice import Voice, load
+from voxstack.engine.watching import CHUNKS, Recording, Watcher
+from voxstack.stack.describe import rows, svg
+
+__all__ = ["REPEATS", "Arrival", "Notice", "Spoken", "Utterance", "speak"]
+
+REPEATS = 3
+"""Times that a text is spoken for the clock; the page shows medians."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A chunk as the listener got it: how long after the request, and how much audio it brought."""
+
+    at_ms: float
+    audio_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a block reported, at its second of the audio."""
+
+    at_s: float
+    kind: str
+    where: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance of the audio: from which second, for how long, and what was seen while it was made.
+
+    symbols    what is spoken, a phoneme or sign each
+    mel        float32 [frames, bands] as it flowed to the vocoder, None if the voice has none
+    positions  int64 [frames], the symbol that each frame speaks, -1 where nothing was reported
+    weights    float32 [frames, symbols] of attention, None where there is none
+    """
+
+    start_s: float
+    duration_s: float
+    symbols: tuple[str, ...]
+    mel: Array | None
+    positions: Array
+    weights: Array | None
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """All that a comparison shows of one voice."""
+
+    voice: str
+    text: str
+    facts: Mapping[str, str]
+    languages: tuple[str, ...]
+    profile: str
+    runtime: str
+    seed: int
+    audio: Audio
+    first_audio_ms: float
+    wall_s: float
+    arrivals: tuple[Arrival, ...]
+    stack_svg: str
+    stack_words: tuple[str, ...]
+    frame_rate: float | None
+    utterances: tuple[Utterance, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    is_attending: bool = False
+
+    @property
+    def rtf(self) -> float | None:
+        return self.wall_s / self.audio.duration_s if self.audio.duration_s else None
+
+
+def speak(
+    name_or_path: str,
+    text: str,
+    *,
+    controls: Mapping[str, float | str],
+    profile: str | None,
+    folders: tuple[Path, ...],
+    vocoder: str | None,
+) -> Spoken:
+    """Load a voice, warm it up, speak the text a few times, and once more under observation.
+
+    Raises:   VoxstackError as `load` and `Voice.say`; NetError if the same seed was not the same audio
+    """
+    watcher = Watcher()
+    voice = load(name_or_path, profile, folders=folders, vocoder=vocoder, watch=watcher)
+    voice.warm_up()
+    with watcher.recording() as seen:
+        observed = Audio.joined(seen.chunks(voice.chunks(text, **controls)), voice.sample_rate)
+    timed: list[tuple[tuple[Arrival, ...], float]] = []
+    for _ in range(REPEATS):
+        arrivals, wall_s, audio = _timed(voice, text, controls)
+        if not np.array_equal(audio.samples, observed.samples):
+            raise NetError("the same text and seed gave other audio the second time", where=voice.name)
+        timed.append((arrivals, wall_s))
+    first_audio_ms = statistics.median(arrivals[0].at_ms for arrivals, _ in timed)
+    middle = sorted(timed, key=lambda one: one[1])[REPEATS // 2]
+    addon, below = voice.loaded.addon, voice.loaded.vocoder
+    rate = addon.frame_rate
+    described = rows(voice.loaded.wired)
+    utterances = _utterances(voice, text, seen, watcher.last)
+    return Spoken(
+        voice=voice.name,
+        text=text,
+        facts={
+            "version": addon.config.version,
+            "licence": addon.config.licence,
+            "family": str(addon.config.origin.get("family", "-")),
+            "vocoder": f"{below.name} (licence {below.config.licence})" if below else "its own",
+        },
+        languages=addon.config.languages,
+        profile=voice.loaded.profile,
+        runtime=voice.loaded.runtime,
+        seed=int(controls.get("seed", 0)),
+        audio=observed,
+        first_audio_ms=first_audio_ms,
+        wall_s=middle[1],
+        arrivals=middle[0],
+        stack_svg=svg(voice.name, described),
+        stack_words=tuple(row.type for row in described if not row.is_container),
+        frame_rate=None if rate is None else float(rate),
+        utterances=utterances,
+        notices=_notices(seen, utterances, None if rate is None else float(rate)),
+        is_attending=any(utterance.weights is not None for utterance in utterances),
+    )
+
+
+def _timed(
+    voice: Voice, text: str, controls: Mapping[str, float | str]
+) -> tuple[tuple[Arrival, ...], float, Audio]:
+    chunks: list[Audio] = []
+    arrivals: list[Arrival] = []
+    started = time.perf_counter()
+    for chunk in voice.chunks(text, **controls):
+        chunks.append(chunk)
+        if len(chunk.samples):
+            arrivals.append(Arrival((time.perf_counter() - started) * 1000, chunk.duration_s * 1000))
+    wall_s = time.perf_counter() - started
+    return tuple(arrivals), wall_s, Audio.joined(chunks, voice.sample_rate)
+
+
+def _utterances(voice: Voice, text: str, seen: Recording, last: str) -> tuple[Utterance, ...]:
+    """Return what was seen, utterance by utterance, at its place in the audio."""
+    front = WrittenText(text, voice.front)
+    found: list[Utterance] = []
+    for number, (start, samples) in enumerate(_places(seen, last)):
+        phonemes = front.next(wait=True)
+        positions, weights = _alignment(seen, number)
+        found.append(
+            Utterance(
+                start_s=start / voice.sample_rate,
+                duration_s=samples / voice.sample_rate,
+                symbols=phonemes.symbols if phonemes else (),
+                mel=seen.mel(number),
+                positions=positions,
+                weights=weights,
+            )
+        )
+    return tuple(found)
+
+
+def _places(seen: Recording, last: str) -> list[tuple[int, int]]:
+    """Return the first sample and the number of samples of each utterance.
+
+    A chunk is what was read for it from the last block, after the pause if an utterance begins with it.
+    """
+    chunk_at: dict[int, int] = {}
+    position = 0
+    read: dict[int, int] = {}
+    for number, span in enumerate(seen.spans):
+        if span.lane == CHUNKS:
+            chunk_at[number] = position
+            position += span.facts.get("samples", 0)
+        elif span.lane == last and span.what == "read" and span.parent in chunk_at:
+            read[span.parent] = read.get(span.parent, 0) + span.facts["steps"]
+    places: dict[int, tuple[int, int]] = {}
+    for span in seen.spans:
+        if span.lane == last and span.what == "read" and span.parent in chunk_at and span.facts["steps"]:
+            utterance = span.facts["utterance"]
+            chunk = seen.spans[span.parent]
+            pause = chunk.facts["samples"] - read[span.parent]
+            start, samples = places.get(utterance, (chunk_at[span.parent] + pause, 0))
+            places[utterance] = (start, samples + span.facts["steps"])
+    return [places[number] for number in sorted(places)]
+
+
+def _alignment(seen: Recording, utterance: int) -> tuple[Array, Array | None]:
+    """Return an utterance's symbol for each frame, and its attention where there is one."""
+    events = [
+        noted.event for noted in seen.events if noted.utterance == utterance and noted.event.kind == ALIGNMENT
+    ]
+    frames = max((event.step + len(event.values["positions"]) for event in events), default=0)
+    positions = np.full(frames, -1, np.int64)
+    weights: Array | None = None
+    for event in events:
+        values: Mapping[str, Any] = event.values
+        here = slice(event.step, event.step + len(values["positions"]))
+        positions[here] = values["positions"]
+        rows_ = values.get("weights")
+        if rows_ is not None:
+            if weights is None:
+                weights = np.zeros((frames, rows_.shape[1]), np.float32)
+            weights[here] = rows_
+    return positions, weights
+
+
+def _notices(
+    seen: Recording, utterances: tuple[Utterance, ...], frame_rate: float | None
+) -> tuple[Notice, ...]:
+    return tuple(
+        Notice(
+            at_s=utterances[noted.utterance].start_s + noted.event.step / (frame_rate or 1)
+            if noted.utterance < len(utterances)
+            else 0.0,
+            kind=noted.event.kind,
+            where=noted.event.where,
+            text=noted.event.text,
+        )
+        for noted in seen.events
+        if noted.event.kind != ALIGNMENT
+    )

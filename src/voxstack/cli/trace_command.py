@@ -1,0 +1,126 @@
+"""Trace a request: where the time goes, by block, net and chunk, as a Chrome trace and on one screen."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from voxstack.cli import options
+from voxstack.core.events import ALIGNMENT
+
+__all__ = ["command"]
+
+
+@click.command(
+    "trace",
+    help="Speak TEXT with VOICE and write where the time went, for Perfetto or a browser's trace viewer.",
+)
+@options.voice_argument
+@click.argument("text")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write the trace, a .json file.",
+)
+@click.option("--cold", is_flag=True, help="Do not warm the voice up first: trace the very first request.")
+@options.profile
+@options.vocoder
+@options.controls
+@options.addons
+@options.as_json
+def command(
+    voice: str,
+    text: str,
+    out: Path,
+    vocoder: str | None,
+    cold: bool,
+    profile: str | None,
+    folders: tuple[Path, ...],
+    is_json: bool,
+    **values: Any,
+) -> None:
+    if out.suffix.lower() != ".json":
+        raise click.BadParameter(f"got '{out}', want a name that ends in .json", param_hint="--out")
+    from voxstack.engine.tracing import chrome_trace, times
+    from voxstack.engine.voice import load
+    from voxstack.engine.watching import Watcher
+
+    watcher = Watcher()
+    ready = load(voice, profile, folders=folders, vocoder=vocoder, watch=watcher)
+    controls = options.chosen_controls(values)
+    if not cold:
+        ready.warm_up()
+    with watcher.recording() as seen:
+        samples = sum(len(chunk.samples) for chunk in seen.chunks(ready.chunks(text, **controls)))
+    spent = times(seen, watcher.lanes)
+    audio_s = samples / ready.sample_rate
+    report = {
+        "voice": ready.name,
+        "profile": ready.loaded.profile,
+        "runtime": ready.loaded.runtime,
+        "text": text,
+        "audio_s": round(audio_s, 4),
+        "sample_rate": ready.sample_rate,
+        "first_audio_ms": round(spent.first_audio_ms, 2),
+        "wall_s": round(spent.wall_ms / 1000, 4),
+        "rtf": round(spent.wall_ms / 1000 / audio_s, 4) if audio_s else None,
+        "chunks": spent.chunks,
+        "seed": controls.get("seed", 0),
+        "out": str(out),
+        "nets": [_rounded(asdict(net)) for net in spent.nets],
+        "outside_nets_ms": round(spent.outside_ms, 3),
+        "outside_nets_before_audio_ms": round(spent.outside_before_audio_ms, 3),
+        "events": [
+            {"kind": noted.event.kind, "where": noted.event.where, "utterance": noted.utterance}
+            | {"step": noted.event.step, "text": noted.event.text}
+            for noted in seen.events
+            if noted.event.kind != ALIGNMENT
+        ],
+    }
+    about = {key: value for key, value in report.items() if key not in ("out", "nets", "events")}
+    trace = chrome_trace(seen, watcher.lanes, title=f"voxstack trace {ready.name}", about=about)
+    out.write_text(json.dumps(trace, ensure_ascii=False), encoding="utf-8")
+    click.echo(json.dumps(report, ensure_ascii=False) if is_json else _screen(report))
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
+
+
+def _screen(report: dict[str, Any]) -> str:
+    """Return what a person reads: each net's time, and what stands before the first audio."""
+    wall_ms = report["wall_s"] * 1000
+    rows = [
+        [
+            net["net"],
+            str(net["runs"]),
+            f"{net['total_ms']:.1f}",
+            f"{net['share']:.0%}",
+            str(net["runs_before_audio"]),
+            f"{net['before_audio_ms']:.1f}",
+        ]
+        for net in report["nets"]
+        if net["runs"]
+    ]
+    outside = report["outside_nets_ms"]
+    share = f"{outside / wall_ms:.0%}" if wall_ms else "-"
+    rows.append(["(outside nets)", "", f"{outside:.1f}", share, ""])
+    rows[-1].append(f"{report['outside_nets_before_audio_ms']:.1f}")
+    rows.append(["all", "", f"{wall_ms:.1f}", "100%", "", f"{report['first_audio_ms']:.1f}"])
+    heads = ["NET", "RUNS", "TOTAL MS", "SHARE", "RUNS BEFORE AUDIO", "MS BEFORE AUDIO"]
+    lines = [options.table(rows, heads), ""]
+    parts = {net["net"]: net["before_audio_ms"] for net in report["nets"] if net["runs_before_audio"]}
+    parts["outside nets"] = report["outside_nets_before_audio_ms"]
+    bound = ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(parts.items(), key=lambda part: -part[1]))
+    lines.append(f"first audio       {report['first_audio_ms']:.0f} ms: {bound}")
+    rtf = "-" if report["rtf"] is None else f"{report['rtf']:.3f}"
+    lines.append(
+        f"real-time factor  {rtf} ({report['audio_s']:.1f} s of audio in {report['wall_s']:.2f} s, "
+        f"{report['chunks']} chunks)"
+    )
+    lines += [f"{event['kind']:<16}  {event['text']}" for event in report["events"]]
+    lines.append(f"written           {report['out']}")
+    return "\n".join(lines)

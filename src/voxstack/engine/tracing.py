@@ -1,0 +1,204 @@
+"""Turn what was seen of a request into a Chrome trace, and into one screen of where the time went.
+
+A trace opens in Perfetto and in a browser's own viewer: a lane for the listener's chunks, then one for
+each block from the last to the first, then one for each net, so that who asks stands above who is asked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from voxstack.core.events import ALIGNMENT
+from voxstack.engine.watching import CHUNKS, Lane, Recording, Span
+
+__all__ = ["MOST_STEPS", "NetTime", "Times", "chrome_trace", "times"]
+
+MOST_STEPS = 400
+"""A recurrent net that makes more steps is drawn one bar for all steps of a read."""
+
+PROCESS = 1
+
+
+@dataclass(frozen=True)
+class NetTime:
+    """What one net took: runs (steps of a recurrent net count each), in all and before first audio."""
+
+    net: str
+    runs: int
+    total_ms: float
+    share: float
+    runs_before_audio: int
+    before_audio_ms: float
+
+
+@dataclass(frozen=True)
+class Times:
+    """Where a request's time went; what is not in nets is text, blocks and the engine.
+
+    wall_ms         all work for all chunks, without what the listener did between them
+    first_audio_ms  the work for the first chunk
+    nets            the longest first
+    """
+
+    wall_ms: float
+    first_audio_ms: float
+    chunks: int
+    nets: tuple[NetTime, ...]
+
+    @property
+    def outside_ms(self) -> float:
+        return self.wall_ms - sum(net.total_ms for net in self.nets)
+
+    @property
+    def outside_before_audio_ms(self) -> float:
+        return self.first_audio_ms - sum(net.before_audio_ms for net in self.nets)
+
+
+def times(seen: Recording, lanes: Sequence[Lane]) -> Times:
+    """Add up what was seen, net by net."""
+    chunks = [span for span in seen.spans if span.lane == CHUNKS]
+    heard = [span for span in chunks if span.facts.get("samples")]
+    wall_ms = sum(span.duration_ms for span in chunks)
+    first_end = heard[0].end_ns if heard else 0
+    nets: list[NetTime] = []
+    for lane in lanes:
+        if lane.kind != "net":
+            continue
+        spans = [span for span in seen.spans if span.lane == lane.name]
+        runs = [span for span in spans if span.what != "begin"]
+        total_ms = sum(span.duration_ms for span in spans)
+        nets.append(
+            NetTime(
+                net=lane.name,
+                runs=len(runs),
+                total_ms=total_ms,
+                share=total_ms / wall_ms if wall_ms else 0.0,
+                runs_before_audio=sum(span.end_ns <= first_end for span in runs),
+                before_audio_ms=sum(span.duration_ms for span in spans if span.end_ns <= first_end),
+            )
+        )
+    nets.sort(key=lambda net: -net.total_ms)
+    return Times(wall_ms, heard[0].duration_ms if heard else 0.0, len(heard), tuple(nets))
+
+
+def chrome_trace(
+    seen: Recording,
+    lanes: Sequence[Lane],
+    *,
+    title: str,
+    about: Mapping[str, Any],
+    most_steps: int = MOST_STEPS,
+) -> dict[str, Any]:
+    """Return what was seen as a Chrome trace: times in µs from the request on, nothing before 0.
+
+    In:       title  what the viewer calls the whole; about  facts to keep with it
+    """
+    spans = merged(seen.spans, most_steps)
+    begin = min((span.start_ns for span in spans), default=0)
+    used = list(dict.fromkeys(span.lane for span in spans))
+    shown = [lane for lane in lanes if lane.name in used]
+    shown.sort(key=lambda lane: used.index(lane.name) if lane.kind == "net" else -1)
+    numbers = {lane.name: number for number, lane in enumerate(shown, 1)}
+    events: list[dict[str, Any]] = [
+        {"ph": "X", "name": _name(span), "cat": span.what, "ts": _us(span.start_ns - begin)}
+        | {"dur": _us(span.end_ns - begin) - _us(span.start_ns - begin)}
+        | {"pid": PROCESS, "tid": numbers[span.lane], "args": _facts(span, spans)}
+        for span in spans
+    ]
+    events += [_instant(event, numbers) | {"ts": _us(at - begin)} for at, event in _instants(seen)]
+    events.sort(key=lambda event: (event["ts"], -event.get("dur", 0)))
+    return {
+        "traceEvents": [*_names(title, shown), *events],
+        "displayTimeUnit": "ms",
+        "otherData": dict(about),
+    }
+
+
+def merged(spans: Sequence[Span], most_steps: int) -> list[Span]:
+    """Return spans where the steps of a net that makes very many are one span for each read.
+
+    A span is never merged with others that have another parent, so what lay inside it still does.
+    """
+    many = [span.lane for span in spans if span.what == "step"]
+    crowded = {lane for lane in set(many) if many.count(lane) > most_steps}
+    kept: list[Span] = []
+    places: dict[int, int] = {}
+    groups: dict[tuple[str, int | None], Span] = {}
+    for place, span in enumerate(spans):
+        key = (span.lane, span.parent)
+        if span.what == "step" and span.lane in crowded and key in groups:
+            group = groups[key]
+            group.end_ns = span.end_ns
+            group.facts["steps"] += 1
+            group.facts["net_ms"] = round(group.facts["net_ms"] + span.duration_ms, 4)
+            continue
+        places[place] = len(kept)
+        copy = replace(span, parent=None if span.parent is None else places[span.parent])
+        if span.what == "step" and span.lane in crowded:
+            copy.what = "steps"
+            copy.facts = {"steps": 1, "net_ms": round(span.duration_ms, 4)}
+            groups[key] = copy
+        kept.append(copy)
+    return kept
+
+
+def _name(span: Span) -> str:
+    match span.what:
+        case "chunk" if "samples" in span.facts:
+            return f"chunk of {span.facts['samples'] * 1000 / span.facts['sample_rate']:.0f} ms"
+        case "chunk":
+            return "end"
+        case "steps":
+            return f"{span.facts['steps']} steps"
+        case "read":
+            return f"read {span.facts.get('steps', 0)}"
+        case _:
+            return span.what
+
+
+def _facts(span: Span, spans: Sequence[Span]) -> dict[str, Any]:
+    if span.parent is None:
+        return span.facts
+    return {**span.facts, "asked_by": spans[span.parent].lane, "parent": span.parent}
+
+
+def _instants(seen: Recording) -> list[tuple[int, dict[str, Any]]]:
+    """Return when there was first audio, and when a block reported something."""
+    found = [
+        (noted.at_ns, {"name": noted.event.kind, "where": noted.event.where, "text": noted.event.text})
+        for noted in seen.events
+        if noted.event.kind != ALIGNMENT
+    ]
+    heard = [span for span in seen.spans if span.lane == CHUNKS and span.facts.get("samples")]
+    if heard:
+        text = f"after {heard[0].duration_ms:.1f} ms"
+        found.append((heard[0].end_ns, {"name": "first audio", "where": CHUNKS, "text": text}))
+    return found
+
+
+def _instant(event: Mapping[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:
+    known = numbers.get(event["where"])
+    name = f"{event['name']}: {event['text']}" if event["text"] else event["name"]
+    return {
+        "ph": "i",
+        "name": name,
+        "cat": "event",
+        "s": "t" if known else "p",  # beside the lane that it belongs to, else across all
+        "pid": PROCESS,
+        "tid": known or numbers.get(CHUNKS, 1),
+        "args": {"where": event["where"], "text": event["text"]},
+    }
+
+
+def _names(title: str, lanes: Sequence[Lane]) -> list[dict[str, Any]]:
+    facts: list[tuple[str, int, dict[str, Any]]] = [("process_name", 0, {"name": title})]
+    for number, lane in enumerate(lanes, 1):
+        facts += [("thread_name", number, {"name": lane.title})]
+        facts += [("thread_sort_index", number, {"sort_index": number})]
+    return [
+        {"ph": "M", "name": name, "pid": PROCESS, "tid": number, "args": args} for name, number, args in facts
+    ]
+
+
+def _us(ns: int) -> float:
+    return ns / 1000

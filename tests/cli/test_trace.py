@@ -1,0 +1,127 @@
+"""`voxstack trace` writes a trace that a viewer can open, and says on one screen where the time went."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from voxstack.cli.main import main
+
+pytestmark = pytest.mark.end_to_end
+
+ADDONS = Path(__file__).parents[2] / "examples" / "addons"
+
+
+def trace(capsys, *words):
+    """Return exit code, standard output and standard error of a call."""
+    with pytest.raises(SystemExit) as end:
+        main(["trace", *map(str, words), "--addons", str(ADDONS)])
+    out, err = capsys.readouterr()
+    return end.value.code, out, err
+
+
+@pytest.mark.parametrize("voice", ["tone", "tone-attention"])
+def test_the_trace_is_nested_and_complete(capsys, tmp_path, voice):
+    out = tmp_path / "trace.json"
+    code, printed, err = trace(capsys, voice, "Abc def. Ghi", "--out", out, "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(printed)
+    made = json.loads(out.read_text(encoding="utf-8"))
+    lanes = {
+        event["tid"]: event["args"]["name"] for event in made["traceEvents"] if event["name"] == "thread_name"
+    }
+    assert lanes[1] == "chunks for the listener"
+    assert any(name.startswith("Vocoder tone-vocoder: $.stack[0]") for name in lanes.values())
+    bars = [event for event in made["traceEvents"] if event["ph"] == "X"]
+    by_lane = {lane: [bar for bar in bars if bar["tid"] == lane] for lane in lanes}
+    assert all(by_lane.values()), "every lane has something in it"
+    for lane in lanes:
+        for before, after in zip(by_lane[lane], by_lane[lane][1:], strict=False):
+            nested = after["ts"] + after["dur"] <= before["ts"] + before["dur"] + 1e-6
+            assert nested or after["ts"] >= before["ts"] + before["dur"] - 1e-6
+    for bar in bars:
+        if bar["tid"] != 1:
+            end = bar["ts"] + bar["dur"]
+            around = [
+                chunk
+                for chunk in by_lane[1]
+                if chunk["ts"] <= bar["ts"] and end <= chunk["ts"] + chunk["dur"] + 1e-6
+            ]
+            assert len(around) == 1
+    assert [bar["name"] for bar in by_lane[1]].count("end") == 1
+    assert len(by_lane[1]) - 1 == report["chunks"]
+
+
+def test_json_is_one_object_with_each_nets_share(capsys, tmp_path):
+    code, printed, _ = trace(
+        capsys, "tone", "abc def", "--out", tmp_path / "t.json", "--json", "--seed", "4", "--speed", "0.5"
+    )
+    report = json.loads(printed)
+    assert code == 0
+    assert (report["voice"], report["text"], report["seed"]) == ("tone", "abc def", 4)
+    assert {net["net"] for net in report["nets"]} == {"text", "durations", "decoder", "tone-vocoder/vocoder"}
+    inside = sum(net["total_ms"] for net in report["nets"])
+    assert inside + report["outside_nets_ms"] == pytest.approx(report["wall_s"] * 1000, abs=0.1)
+    assert sum(net["share"] for net in report["nets"]) < 1
+    before = sum(net["before_audio_ms"] for net in report["nets"])
+    assert before + report["outside_nets_before_audio_ms"] == pytest.approx(report["first_audio_ms"], abs=0.1)
+    assert all(net["runs_before_audio"] >= 1 for net in report["nets"])
+    assert report["events"] == []
+
+
+def test_one_screen_says_where_the_time_went(capsys, tmp_path):
+    out = tmp_path / "t.json"
+    code, printed, _ = trace(capsys, "tone", "abc def", "--out", out)
+    assert code == 0
+    lines = printed.splitlines()
+    heads = re.split(r"\s{2,}", lines[0])
+    assert heads == ["NET", "RUNS", "TOTAL MS", "SHARE", "RUNS BEFORE AUDIO", "MS BEFORE AUDIO"]
+    assert {line.split("  ")[0] for line in lines[1:7]} == {
+        "text",
+        "durations",
+        "decoder",
+        "tone-vocoder/vocoder",
+        "(outside nets)",
+        "all",
+    }
+    assert lines[-1] == f"written           {out}"
+    assert len(lines) < 25
+
+
+def test_an_attention_that_lost_its_way_is_in_the_trace(capsys, tmp_path):
+    out = tmp_path / "t.json"
+    words = ["tone-attention", "abcdef", "--control", "stuck=2", "--out", out]
+    code, printed, _ = trace(capsys, *words)
+    assert code == 0
+    [line] = [line for line in printed.splitlines() if line.startswith("attention.stall")]
+    made = json.loads(out.read_text(encoding="utf-8"))
+    [event] = [event for event in made["traceEvents"] if event["name"].startswith("attention.stall: ")]
+    assert event["ph"] == "i"
+    assert event["args"]["text"] in line
+    assert event["args"]["text"].startswith("the attention read nothing new")
+
+
+def test_the_first_request_of_all_can_be_traced_too(capsys, tmp_path):
+    code, printed, _ = trace(capsys, "tone", "abc", "--out", tmp_path / "t.json", "--cold", "--json")
+    assert code == 0
+    assert json.loads(printed)["chunks"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["tone", "abc", "--out", "trace.txt"], 2, "want a name that ends in .json"),
+        (["tone", "abc"], 2, "Missing option '--out'"),
+        (["tune", "abc", "--out", "t.json"], 2, "no voice 'tune'; did you mean 'tone'?"),
+        (["tone", "", "--out", "t.json"], 2, "RequestError: text:"),
+        (["tone", "abc", "--out", "no/such/folder/t.json"], 1, "no/such/folder/t.json: No such file"),
+    ],
+)
+def test_a_wrong_request_is_one_line(capsys, tmp_path, monkeypatch, words, code, message):
+    monkeypatch.chdir(tmp_path)
+    got, printed, err = trace(capsys, *words)
+    assert (got, printed) == (code, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
