@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from voxstack.core.registry import Registry
 from voxstack.stack.config import AddonConfig
-from voxstack.stack.front import CharactersText, EspeakText
+from voxstack.stack.front import CharactersText, EspeakText, PinyinText
 from voxstack.stack.standard import STANDARD
 
 __all__ = ["addon_keys", "blocks", "front_ends"]
@@ -68,16 +68,18 @@ MEANINGS = {
     },
     "NetConfig": {
         "file": "path in the addon",
-        "role": "`encoder`, `decoder`, `vocoder`, or one that a block asks for",
+        "role": "`encoder`, `step`, `decoder`, `vocoder`, or one that a block asks for",
         "inputs": "by name",
         "outputs": "by name",
         "ragged": "the axis that grows with the utterance",
-        "state": "recurrent state: input name → name of the output that is its next value",
+        "state": "recurrent state: input name → name of the output that is its next value; "
+        "it begins with the tensor of that name that an encoder gives, else with zeros",
     },
     "TensorConfig": {
         "dtype": "as the net has it",
         "axes": "in the net's own order; a number is a fixed size, `batch` the batch, other names free sizes",
-        "random": "the input is noise, drawn from the request's seed",
+        "random": "the input is noise, drawn from the request's seed along the ragged axis; "
+        "with `state`, anew each step",
     },
     "RaggedConfig": {
         "axis": "its name in the tensors' axes",
@@ -102,12 +104,19 @@ FRONT_END_MEANINGS = {
     "voice": "espeak-ng's name of the language, such as `en-us`",
     "phoneme_ids": "ids of each symbol",
     "lowercase": "whether capitals are read as small letters",
-    "start": "symbol put before an utterance",
-    "end": "symbol put behind an utterance",
+    "start": "symbol put before an utterance; a list for `pinyin`",
+    "end": "symbol put behind an utterance; a list for `pinyin`",
+    "separator": "symbol between two syllables",
+    "pauses": "symbols for punctuation inside an utterance",
+    "zero_initial": "symbol before a syllable that begins with a vowel",
+    "apical_vowels": "symbol of the vowel in zi, ci, si, zhi, chi, shi, ri, by its initial",
+    "syllables": "symbols of syllables that the rules do not spell",
+    "tone_sandhi": "whether tones change before one another as in speech",
     "spacer": "symbol put behind every other symbol",
     "normalise": "language in which numbers, dates and the like are written out as words; `null`: not at all",
+    "clause_ends": "signs inside a sentence that end an utterance too",
     "max_characters": "longer sentences are cut at their best inner boundary",
-    "pauses_ms": "silence after a `sentence`, a `paragraph`, a `split`",
+    "pauses_ms": "silence after a `sentence`, a `paragraph`, a `clause`, a `split`",
 }
 
 
@@ -134,7 +143,7 @@ def addon_keys() -> str:
 def front_ends() -> str:
     """Return a section for each front end."""
     parts: list[str] = []
-    for options in (CharactersText, EspeakText):
+    for options in (CharactersText, EspeakText, PinyinText):
         schema = TypeAdapter(options).json_schema()
         keys = schema["properties"]
         kind = keys["type"]["const"]

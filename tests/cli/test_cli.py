@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
+import make_tone
+from voxstack.cli import options
 from voxstack.cli.main import main
 
 pytestmark = pytest.mark.end_to_end
@@ -60,8 +63,10 @@ def test_say_json_is_one_object_with_units_in_its_names(capsys, tmp_path):
         "chunks",
         "seed",
         "out",
+        "events",
     }
     assert (report["voice"], report["text"], report["seed"]) == ("tone", "abc", 5)
+    assert report["events"] == []
     assert report["audio_s"] == pytest.approx(soundfile.info(out).duration, abs=0.01)
 
 
@@ -121,6 +126,99 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(capsys, words, message):
     assert printed == ""
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+STALL = "the attention read nothing new for 1.0 s, after 3 of 6 symbols; the utterance was ended"  # a second
+
+
+def test_say_tells_in_one_line_that_a_voice_lost_its_way(capsys, tmp_path):
+    out = tmp_path / "tones.wav"
+    stuck = ["abcdef", "--voice", "tone-attention", "--control", "stuck=2", "--out", out]
+    code, printed, err = say(capsys, *stuck)
+    assert (code, err) == (0, f"voxstack: attention.stall at 0.36 s: {STALL}\n")
+    assert printed.startswith("voice             tone-attention")
+    assert soundfile.info(out).frames > 0
+
+
+def test_say_json_lists_what_a_voice_noticed(capsys):
+    code, printed, err = say(capsys, "abcdef", "--voice", "tone-attention", "--control", "stuck=2", "--json")
+    report = json.loads(printed)
+    assert (code, len(err.splitlines())) == (0, 1)
+    assert report["events"] == [
+        {
+            "kind": "attention.stall",
+            "net": "step",
+            "frame": 117,
+            "audio_s": 0.36,
+            "text": STALL,
+            "symbol": 2,
+            "ended": True,
+        }
+    ]
+    assert report["events"][0]["audio_s"] < report["audio_s"] < 2
+
+
+def test_a_voice_that_reads_along_says_nothing_on_standard_error(capsys):
+    code, printed, err = say(capsys, "abcdef", "--voice", "tone-attention", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(printed)["events"] == []
+
+
+@pytest.fixture
+def soft(tmp_path, monkeypatch):
+    """Return the path of a vocoder for the tone voices that is half as loud as their own."""
+    monkeypatch.setattr(make_tone, "BLUR", make_tone.BLUR / 2)
+    return make_tone.make_tone_vocoder(tmp_path / "soft", name="soft")
+
+
+@pytest.mark.parametrize("voice", ["tone", "tone-attention"])
+def test_say_speaks_through_another_vocoder(capsys, tmp_path, soft, voice):
+    heard = []
+    for words in ([], ["--vocoder", soft], ["--vocoder", "soft", "--addons", tmp_path]):
+        out = tmp_path / "out.flac"
+        assert say(capsys, "abcdef", "--voice", voice, "--out", out, *words)[0] == 0
+        heard.append(soundfile.read(out)[0])
+    own, by_path, by_name = heard
+    np.testing.assert_allclose(by_path, own / 2, atol=1e-4)
+    np.testing.assert_array_equal(by_name, by_path)
+
+
+def test_check_and_inspect_take_another_vocoder(capsys, soft):
+    code, printed, _ = run(capsys, "inspect", "tone", "--addons", ADDONS, "--vocoder", soft)
+    assert code == 0
+    assert "soft" in printed
+    code, printed, _ = run(capsys, "check", "tone", "--addons", ADDONS, "--vocoder", soft)
+    assert code == 1
+    assert "BAD   golden" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--vocoder", "sotf"], "RequestError: vocoder: no vocoder 'sotf', which 'tone' wants; did you mean"),
+        (["--vocoder", ""], "RequestError: vocoder: got an empty name, want a vocoder's name or the path"),
+        (["--vocoder", "tone"], "WiringError: tone: 'tone' is no vocoder: it does not take mels"),
+        (
+            ["--pitch", "1.2"],
+            "RequestError: controls: voice 'tone' has no control 'pitch'; known: seed, speed",
+        ),
+        (["--energy", "2"], "RequestError: controls: voice 'tone' has no control 'energy'"),
+        (["--speed", "2", "--control", "speed=1"], "'speed' is given twice"),
+        (["--pitch", "2", "--control", "pitch=1"], "'pitch' is given twice"),
+        (["--pitch", "high"], "'high' is not a valid float"),
+    ],
+)
+def test_a_vocoder_or_control_that_the_voice_cannot_use_is_one_line(capsys, tmp_path, words, message):
+    make_tone.make_tone_vocoder(tmp_path / "soft", name="soft")
+    code, printed, err = say(capsys, "abc", "--voice", "tone", "--json", *words, "--addons", tmp_path)
+    assert (code, printed) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_pitch_and_energy_are_the_controls_of_their_names():
+    given = {"pitch": 1.5, "energy": 0.5, "speed": None, "others": ["style=2"]}
+    assert options.chosen_controls(given) == {"pitch": 1.5, "energy": 0.5, "style": 2}
 
 
 def test_voices_lists_good_and_broken_addons(capsys, tmp_path):

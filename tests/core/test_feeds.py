@@ -1,5 +1,7 @@
 """Whatever a net wants beside what flows is made for it, by position."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,24 @@ TENSORS = {
     "utterance": np.array(1),
     "ids": np.zeros(4, np.int64),
 }
+
+STEP = NetSpec(
+    "step",
+    "nets/step.onnx",
+    "step",
+    inputs={
+        "memory": TensorSpec("float32", ("batch", "phonemes", 4)),
+        "last": TensorSpec("float32", ("batch", 3)),
+        "dropout": TensorSpec("float32", (2, "batch", 5), "uniform"),
+        "eps": TensorSpec("float32", ("batch",), "normal"),
+        "mask": TensorSpec("float32", ("batch", "phonemes")),
+        "lengths": TensorSpec("int64", ("batch",)),
+        "position": TensorSpec("int64", ()),
+    },
+    outputs={"last_next": TensorSpec("float32", ("batch", 3))},
+    ragged=Ragged("phonemes", mask="mask", lengths="lengths"),
+    state={"last": "last_next"},
+)
 
 
 def feeds() -> Feeds:
@@ -78,6 +98,55 @@ def test_two_random_inputs_of_a_net_differ():
 
 def test_no_steps_are_no_noise():
     assert feeds().window({}, start=0, steps=0)["eps"].shape == (0, 2)
+
+
+def step_feeds(*, seed: int = 3, utterance: int = 1, spec: NetSpec = STEP) -> Feeds:
+    tensors = {
+        "memory": np.ones((7, 4), np.float32),
+        "seed": np.array(seed),
+        "utterance": np.array(utterance),
+    }
+    return Feeds(spec, tensors, consumed={"position": STEP.takes["position"]})
+
+
+def test_what_stays_the_same_in_every_step_is_the_utterance_s_its_mask_and_its_length():
+    constant = step_feeds().constant(7)
+    assert set(constant) == {"memory", "mask", "lengths"}
+    np.testing.assert_array_equal(constant["mask"], np.ones(7, np.float32))
+    assert constant["lengths"] == 7
+    STEP.pack(constant, constant)
+
+
+def test_a_recurrent_net_takes_a_whole_tensor_of_noise_each_step():
+    noise = step_feeds().noise(0, 6)
+    assert {name: values.shape for name, values in noise.items()} == {"dropout": (6, 2, 5), "eps": (6,)}
+    assert 0 < noise["dropout"].min() < noise["dropout"].max() < 1
+    STEP.pack({name: values[0] for name, values in noise.items()}, noise)
+
+
+def test_noise_goes_by_the_step_not_by_how_many_are_drawn_at_once():
+    whole = step_feeds().noise(0, 200)
+    for start, steps in ((0, 64), (64, 64), (150, 1)):
+        part = step_feeds().noise(start, steps)
+        for name in ("dropout", "eps"):
+            np.testing.assert_array_equal(part[name], whole[name][start : start + steps])
+    assert len(np.unique(whole["dropout"])) > 0.99 * whole["dropout"].size
+
+
+@pytest.mark.parametrize("other", [{"seed": 4}, {"utterance": 2}])
+def test_noise_of_another_seed_or_utterance_is_other_noise(other):
+    assert not np.array_equal(step_feeds(**other).noise(0, 9)["dropout"], step_feeds().noise(0, 9)["dropout"])
+
+
+def test_noise_of_another_net_or_input_is_other_noise():
+    renamed = replace(STEP, name="other")
+    assert not np.array_equal(
+        step_feeds(spec=renamed).noise(0, 9)["dropout"], step_feeds().noise(0, 9)["dropout"]
+    )
+    swapped = replace(STEP, inputs={**STEP.inputs, "more": STEP.inputs["dropout"]})
+    noise = step_feeds(spec=swapped).noise(0, 9)
+    assert not np.array_equal(noise["more"], noise["dropout"])
+    np.testing.assert_array_equal(noise["dropout"], step_feeds().noise(0, 9)["dropout"])
 
 
 def test_an_input_that_nobody_fills_is_refused():

@@ -55,6 +55,23 @@ def test_pack_takes_what_it_needs_and_leaves_the_rest():
     assert set(net.pack({"x": np.zeros(3, np.float32), "y": np.zeros(1)})) == {"x"}
 
 
+def test_pack_and_unpack_do_only_what_is_named():
+    tensor = TensorSpec("float32", ("batch", 2, "frames"))
+    net = spec({"x": tensor, "h": tensor}, {"y": tensor, "h_next": tensor}, state={"h": "h_next"})
+    tensors = {name: np.ones((5, 2), np.float32) for name in ("x", "h")}
+    assert set(net.pack(tensors, ["x"])) == {"x"}
+    assert set(net.pack({"x": tensors["x"]}, ["x"])) == {"x"}
+    assert net.pack({}, []) == {}
+    assert net.unpack({"y": np.ones((1, 2, 5), np.float32)}, ["y"])["y"].shape == (5, 2)
+
+
+def test_what_is_one_number_a_batch_comes_back_as_a_tensor():
+    net = spec(outputs={"stop": TensorSpec("float32", ("batch",))})
+    stop = net.unpack({"stop": np.array([0.5], np.float32)})["stop"]
+    assert isinstance(stop, np.ndarray)
+    assert (stop.shape, stop) == ((), 0.5)
+
+
 def test_noise_mask_lengths_and_state_are_nobody_s_to_fill():
     net = spec(
         {
@@ -85,6 +102,13 @@ def test_pack_refuses_what_the_net_cannot_take(tensors, message):
     with pytest.raises(NetError) as caught:
         spec({"x": TensorSpec("float32", ("batch", 2, "frames"))}).pack(tensors)
     assert str(caught.value) == message
+
+
+def test_pack_refuses_what_is_named_and_missing():
+    tensor = TensorSpec("float32", ("frames",))
+    with pytest.raises(NetError) as caught:
+        spec({"x": tensor, "y": tensor}).pack({"x": np.zeros(3, np.float32)}, ["y"])
+    assert str(caught.value) == "net 'toy': input 'y' is missing; got ['x']"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import pytest
 
 import voxstack
 from voxstack.core.errors import AddonError, ConfigError, NetError, RequestError
+from voxstack.core.events import Event, report
 from voxstack.core.streams import ArrayStream
+from voxstack.engine.audio import Audio
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.sentences import WrittenText
 from voxstack.engine.session import Session
@@ -272,6 +274,53 @@ def test_samples_that_are_not_finite_are_never_heard(voice):
     )
     with pytest.raises(NetError, match="not finite"):
         list(session.chunks())
+
+
+class Telling:
+    """A block whose stream gives half a second of samples, and reports events when it is over."""
+
+    def __init__(self, events):
+        self.events = events
+
+    def open(self, tensors, source):
+        self.rest = RATE // 2
+        return self
+
+    def read(self, steps):
+        steps, self.rest = min(steps, self.rest), self.rest - min(steps, self.rest)
+        for event in self.events if not steps else ():
+            report(event)
+        return {"samples": np.zeros(steps, np.float32)}
+
+    def close(self):
+        pass
+
+
+def told(voice, block, plan):
+    utterances = WrittenText("abc", voice.front)
+    session = Session(block, utterances, {}, sample_rate=RATE, frame_samples=160, plan=plan)
+    return [(len(chunk.samples), [event.kind for event in chunk.events]) for chunk in session.chunks()]
+
+
+def test_what_is_noticed_when_nothing_is_left_to_say_is_told_with_an_empty_chunk(voice):
+    halves = ChunkPlan(first_ms=250, growth=1, most_ms=250)
+    assert told(voice, Telling([Event("toy.over", "toy", 50)]), halves) == [
+        (4000, []),
+        (4000, []),
+        (0, ["toy.over"]),
+    ]
+
+
+def test_an_utterance_that_ends_with_its_chunk_and_notices_nothing_has_no_empty_one(voice):
+    halves = ChunkPlan(first_ms=250, growth=1, most_ms=250)
+    assert told(voice, Telling(()), halves) == [(4000, []), (4000, [])]
+
+
+def test_audio_joined_has_the_events_of_all_its_chunks():
+    one, two = Event("one", "toy", 0), Event("two", "toy", 9)
+    chunks = [Audio(np.ones(3, np.float32), RATE, events=(event,)) for event in (one, two)]
+    audio = Audio.joined(chunks, RATE)
+    assert (len(audio.samples), audio.events) == (6, (one, two))
 
 
 def test_a_voice_without_numbers_may_be_warmed_too(voice):

@@ -217,3 +217,305 @@ def test_a_run_that_fails_in_a_living_scope_is_a_failure_not_a_cancel(onnx_net):
     )
     with CancelScope().active(), pytest.raises(NetError, match=r"^net 'toy': failed on x "):
         net.run({"x": np.zeros(3, np.float32)})
+
+
+# Recurrent nets
+
+F = "float32"
+GRU_LIKE = [
+    helper.make_node("MatMul", ["h", "w"], ["hw"]),
+    helper.make_node("Add", ["hw", "x"], ["sum"]),
+    helper.make_node("Tanh", ["sum"], ["h_next"]),
+    helper.make_node("Mul", ["h_next", "scale"], ["y"]),
+]
+WEIGHTS = np.random.default_rng(5).standard_normal((4, 4)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def cell(onnx_net):
+    """A net that folds `x` into its state `h` each step, and shows it `scale` times as great."""
+    row = (F, ["batch", 4])
+    return onnx_net(
+        GRU_LIKE,
+        {"x": row, "scale": (F, []), "h": row},
+        {"y": row, "h_next": row},
+        {"w": WEIGHTS},
+        state={"h": "h_next"},
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(onnx_net):
+    """A net that keeps all rows that it was ever given, and shows their sum and their number."""
+    return onnx_net(
+        [
+            helper.make_node("Concat", ["keys", "row"], ["keys_next"], axis=1),
+            helper.make_node("ReduceSum", ["keys_next", "past_axis"], ["sum"], keepdims=0),
+            helper.make_node("Shape", ["keys_next"], ["shape"]),
+            helper.make_node("Gather", ["shape", "one"], ["rows"]),
+        ],
+        {"row": (F, ["batch", 1, 3]), "keys": (F, ["batch", "past", 3])},
+        {"sum": (F, ["batch", 3]), "rows": ("int64", []), "keys_next": (F, ["batch", "now", 3])},
+        {"past_axis": np.array([1]), "one": np.array(1)},
+        state={"keys": "keys_next"},
+    )
+
+
+def inputs_of(steps: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
+    rows = np.random.default_rng(seed).standard_normal((steps, 4)).astype(np.float32)
+    return [{"x": row} for row in rows]
+
+
+def walked(net, begin, steps) -> np.ndarray:
+    walk = net.begin(begin)
+    return np.stack([walk.step(step)["y"] for step in steps])
+
+
+def row(value: float) -> dict[str, np.ndarray]:
+    return {"row": np.full((1, 3), value, np.float32)}
+
+
+def test_steps_are_the_net_run_on_its_own_last_state(cell):
+    """Bit for bit: the loop is that of numpy, the net inside it the same."""
+    scale = {"scale": np.array(2, np.float32)}
+    h = np.zeros(4, np.float32)
+    wanted = []
+    for step in inputs_of(20):
+        result = cell.run({**step, **scale, "h": h})
+        h = result["h_next"]
+        wanted.append(result["y"])
+    np.testing.assert_array_equal(walked(cell, scale, inputs_of(20)), np.stack(wanted))
+
+
+def test_steps_are_what_numpy_says_they_are(cell):
+    h = np.zeros(4, np.float32)
+    for step, got in zip(
+        inputs_of(20), walked(cell, {"scale": np.array(2, np.float32)}, inputs_of(20)), strict=True
+    ):
+        h = np.tanh(h @ WEIGHTS + step["x"])
+        np.testing.assert_allclose(got, 2 * h, atol=1e-5)
+
+
+def test_state_begins_with_what_the_utterance_gives_of_its_name(cell):
+    begin = {"scale": np.array(1, np.float32), "h": np.ones(4, np.float32)}
+    step = {"x": np.zeros(4, np.float32)}
+    np.testing.assert_allclose(cell.begin(begin).step(step)["y"], np.tanh(WEIGHTS.sum(0)), atol=1e-6)
+
+
+def test_a_step_gives_what_the_net_shows_and_no_state(cell):
+    walk = cell.begin({"scale": np.array(1, np.float32)})
+    result = walk.step(inputs_of(1)[0])
+    assert set(result) == {"y"}
+    assert result["y"].shape == (4,)
+
+
+def test_what_begin_was_not_given_is_given_in_each_step(cell):
+    scales = [np.array(1, np.float32), np.array(3, np.float32)]
+    [step] = inputs_of(1)
+    small, great = (cell.begin({}).step({**step, "scale": scale})["y"] for scale in scales)
+    np.testing.assert_allclose(3 * small, great, rtol=1e-6)
+
+
+def test_a_cache_grows_from_nothing(cache):
+    walk = cache.begin({})
+    for number in range(1, 30):
+        result = walk.step(row(number))
+        assert result["rows"] == number
+        np.testing.assert_array_equal(result["sum"], [number * (number + 1) / 2] * 3)
+
+
+def test_a_cache_may_begin_with_what_an_encoder_gave(cache):
+    walk = cache.begin({"keys": np.full((5, 3), 10, np.float32)})
+    result = walk.step(row(1))
+    assert result["rows"] == 6
+    np.testing.assert_array_equal(result["sum"], [51, 51, 51])
+
+
+def test_two_walks_read_in_turn_share_no_state(cell, cache):
+    scale = {"scale": np.array(1, np.float32)}
+    alone = [walked(cell, scale, inputs_of(10, seed)) for seed in (1, 2)]
+    walks = [cell.begin(scale) for _ in range(2)]
+    together = [[], []]
+    for steps in zip(inputs_of(10, 1), inputs_of(10, 2), strict=True):
+        for place, step in enumerate(steps):
+            together[place].append(walks[place].step(step)["y"])
+    np.testing.assert_array_equal(together, alone)
+    one, two = cache.begin({}), cache.begin({})
+    one.step(row(1))
+    assert (two.step(row(1))["rows"], one.step(row(1))["rows"]) == (1, 2)
+
+
+def test_many_walks_at_once_in_many_threads_share_no_state(cell):
+    scale = {"scale": np.array(1, np.float32)}
+    alone = [walked(cell, scale, inputs_of(50, seed)) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda seed: walked(cell, scale, inputs_of(50, seed)), range(8)))
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_a_result_stays_as_it_was_while_the_walk_goes_on(cell):
+    walk = cell.begin({"scale": np.array(1, np.float32)})
+    first = walk.step(inputs_of(1)[0])["y"]
+    kept = first.copy()
+    for step in inputs_of(20):
+        walk.step(step)
+    walk.close()
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_walk_keeps_its_own_copy_of_what_it_began_with(cell, cache):
+    scale = np.array(1, np.float32)
+    walk = cell.begin({"scale": scale})
+    scale[...] = 100
+    assert np.abs(walk.step(inputs_of(1)[0])["y"]).max() <= 1
+    keys = np.ones((2, 3), np.float32)
+    grown = cache.begin({"keys": keys})
+    keys[...] = 100
+    np.testing.assert_array_equal(grown.step(row(1))["sum"], [3, 3, 3])
+
+
+@pytest.mark.parametrize("after", ["h", "h_next"])
+def test_state_that_a_step_passes_through_outlives_what_it_came_from(onnx_net, after):
+    """An output that is an input lies in the input's memory: a borrowed one was read after it was freed."""
+    wide = (F, ["batch", "frames"])
+    nodes = [helper.make_node("Add", ["x", "h"], ["y"])]
+    if after != "h":
+        nodes.append(helper.make_node("Identity", ["h"], [after]))
+    net = onnx_net(nodes, {"x": wide, "h": wide}, {"y": wide, after: wide}, state={"h": after})
+    walk = net.begin({"h": np.arange(500_000, dtype=np.float32)})
+    for _ in range(4):
+        result = walk.step({"x": np.zeros(500_000, np.float32)})["y"]
+        np.testing.assert_array_equal(result, np.arange(500_000))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int64", "bool"])
+def test_state_may_be_of_any_dtype(onnx_net, dtype):
+    tensor = (dtype, ["batch", 2])
+    net = onnx_net(
+        [helper.make_node("Identity", ["h"], ["y"]), helper.make_node("Identity", ["x"], ["h_next"])],
+        {"x": tensor, "h": tensor},
+        {"y": tensor, "h_next": tensor},
+        state={"h": "h_next"},
+    )
+    walk = net.begin({})
+    ones = np.ones(2, dtype)
+    assert not walk.step({"x": ones})["y"].any()
+    assert walk.step({"x": ones})["y"].all()
+
+
+def test_a_step_that_fails_leaves_the_walk_where_it_was(cell):
+    scale = {"scale": np.array(1, np.float32)}
+    walk = cell.begin(scale)
+    one, two = inputs_of(2)
+    first = walk.step(one)["y"]
+    with pytest.raises(NetError):
+        walk.step({"x": np.zeros(5, np.float32)})
+    np.testing.assert_array_equal([first, walk.step(two)["y"]], walked(cell, scale, [one, two]))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({}, "net 'toy': input 'x' is missing; got []"),
+        ({"X": np.zeros(4, np.float32)}, "net 'toy': input 'x' is missing; got ['X']"),
+        ({"x": np.zeros(5, np.float32)}, "net 'toy': x: got shape [5], want [4]"),
+        ({"x": np.zeros((1, 4), np.float32)}, "net 'toy': x: got shape [1, 4], want [4]"),
+        ({"x": np.zeros(4)}, "net 'toy': x: got dtype float64, want float32"),
+    ],
+)
+def test_a_step_refuses_what_the_net_cannot_take(cell, step, message):
+    with pytest.raises(NetError) as caught:
+        cell.begin({"scale": np.array(1, np.float32)}).step(step)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("begin", "message"),
+    [
+        ({"scale": np.ones(2, np.float32)}, "net 'toy': scale: got shape [2], want []"),
+        ({"scale": np.array(1.0)}, "net 'toy': scale: got dtype float64, want float32"),
+        ({"h": np.zeros((1, 4), np.float32)}, "net 'toy': h: got shape [1, 4], want [4]"),
+    ],
+)
+def test_begin_refuses_what_the_net_cannot_take(cell, begin, message):
+    with pytest.raises(NetError) as caught:
+        cell.begin(begin)
+    assert str(caught.value) == message
+
+
+def test_a_net_that_fails_in_a_step_says_on_what(onnx_net):
+    tensor = (F, ["batch", "frames"])
+    net = onnx_net(
+        [helper.make_node("Add", ["x", "h"], ["h_next"]), helper.make_node("Neg", ["h_next"], ["y"])],
+        {"x": tensor, "h": tensor},
+        {"y": tensor, "h_next": tensor},
+        state={"h": "h_next"},
+    )
+    walk = net.begin({"h": np.zeros(3, np.float32)})
+    with pytest.raises(NetError, match=r"^net 'toy': failed on h \[1, 3\], x \[1, 2\]: .*Add"):
+        walk.step({"x": np.zeros(2, np.float32)})
+
+
+def test_a_closed_walk_takes_no_step_and_may_be_closed_again(cell):
+    walk, other = (cell.begin({"scale": np.array(1, np.float32)}) for _ in range(2))
+    [step] = inputs_of(1)
+    walk.step(step)
+    walk.close()
+    walk.close()
+    with pytest.raises(Cancelled, match=r"^step after close$"):
+        walk.step(step)
+    other.step(step)
+
+
+@pytest.fixture(scope="module")
+def endless(onnx_net):
+    """A net whose step counts `steps` times, one operator call each, and keeps the sum as its state."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["sum", "one"], ["sum_next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum_next", TensorProto.FLOAT, []),
+        ],
+        [numpy_helper.from_array(np.array(1, np.float32), "one")],
+    )
+    return onnx_net(
+        [
+            helper.make_node("Loop", ["steps", "yes", "sum"], ["sum_next"], body=body),
+            helper.make_node("Identity", ["sum_next"], ["y"]),
+        ],
+        {"steps": ("int64", []), "sum": (F, [])},
+        {"y": (F, []), "sum_next": (F, [])},
+        {"yes": np.array(True)},
+        state={"sum": "sum_next"},
+    )
+
+
+def test_a_step_in_flight_stops_when_its_scope_is_cancelled(endless):
+    scope = CancelScope()
+    walk = endless.begin({})
+    assert walk.step({"steps": np.array(7)})["y"] == 7
+    timer = threading.Timer(0.1, scope.cancel)
+    timer.start()
+    with scope.active(), pytest.raises(Cancelled, match=r"^the stream was closed$"):
+        walk.step({"steps": np.array(1 << 60)})
+    timer.join()
+
+
+def test_no_step_begins_in_a_cancelled_scope(endless):
+    scope = CancelScope()
+    walk = endless.begin({})
+    with scope.active():
+        walk.step({"steps": np.array(1)})
+        scope.cancel()
+        with pytest.raises(Cancelled, match=r"^the stream was closed$"):
+            walk.step({"steps": np.array(1)})
+    assert walk.step({"steps": np.array(2)})["y"] == 3

@@ -172,3 +172,97 @@ def test_lengths_cannot_tell_padding_in_front(good):
     assert fault(good) == (
         "$.nets.decoder: ragged has lengths and pad: a length cannot tell padding in front; use a mask"
     )
+
+
+# Nets with state
+
+
+@pytest.fixture
+def step(tone) -> dict:
+    """The description of a step net: the attention tone's, without its addon."""
+    return json.loads((tone("attention") / "addon.json").read_text())
+
+
+def step_fault(config: dict, path: str, value) -> str:
+    return fault(changed(config, f"nets.step.{path}", value)).removeprefix("$.nets.step: ")
+
+
+def test_a_net_with_state_is_read(step):
+    net = validated(AddonConfig, step).nets["step"]
+    assert net.state == {"place": "place_next", "last": "last_next"}
+    assert net.ragged.mask == "phonemes_mask"
+
+
+def test_a_state_may_grow_along_an_axis_with_a_name(step):
+    net = step["nets"]["step"]
+    net["inputs"]["keys"] = {"dtype": "float32", "axes": ["batch", 8, "past", 64]}
+    net["outputs"]["keys_next"] = {"dtype": "float32", "axes": ["batch", 8, "now", 64]}
+    net["state"]["keys"] = "keys_next"
+    validated(AddonConfig, step)
+
+
+def test_noise_of_a_net_with_state_is_drawn_each_step_and_needs_no_axis(step):
+    net = step["nets"]["step"]
+    net["inputs"]["dropout"] = {"dtype": "float32", "axes": [2, "batch", 256], "random": "uniform"}
+    net["inputs"]["dice"] = {"dtype": "float32", "axes": [], "random": "normal"}
+    validated(AddonConfig, step)
+    validated(AddonConfig, changed(step, "nets.step.ragged", None))
+
+
+STATES = [
+    (
+        {"dtype": "float16", "axes": ["batch"]},
+        "state 'place' is float32 ['batch'], but 'place_next', which it becomes, is float16 ['batch']",
+    ),
+    (
+        {"dtype": "float32", "axes": ["batch", 1]},
+        "state 'place' is float32 ['batch'], but 'place_next', which it becomes, is float32 ['batch', 1]",
+    ),
+    (
+        {"dtype": "float32", "axes": []},
+        "state 'place' is float32 ['batch'], but 'place_next', which it becomes, is float32 []",
+    ),
+    (
+        {"dtype": "float32", "axes": ["phonemes"]},
+        "state 'place' is float32 ['batch'], but 'place_next', which it becomes, is float32 ['phonemes']",
+    ),
+]
+
+
+@pytest.mark.parametrize(("after", "message"), STATES)
+def test_a_state_must_be_what_it_becomes(step, after, message):
+    assert step_fault(step, "outputs.place_next", after) == message
+
+
+def test_a_state_must_have_the_sizes_of_what_it_becomes(step):
+    after = {"dtype": "float32", "axes": ["batch", 13]}
+    assert step_fault(step, "outputs.last_next", after) == (
+        "state 'last' is float32 ['batch', 12], but 'last_next', which it becomes, is float32 ['batch', 13]"
+    )
+
+
+def test_a_state_is_not_random(step):
+    place = {"dtype": "float32", "axes": ["batch"], "random": "normal"}
+    assert step_fault(step, "inputs.place", place) == (
+        "'place' is state, which the net makes itself, so it cannot be random"
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "axes"),
+    [("float32", ["batch", "phonemes"]), ("float32", ["past", 4]), ("float16", ["batch", 4]), ("int64", [])],
+)
+def test_noise_of_a_net_with_state_is_float32_of_fixed_size(step, dtype, axes):
+    assert step_fault(step, "inputs.dice", {"dtype": dtype, "axes": axes, "random": "uniform"}) == (
+        "'dice' is random in a net with state, so it is drawn anew each step: want float32 "
+        f"and axes of fixed size; got {dtype} {axes}"
+    )
+
+
+def test_state_that_names_no_tensor_is_refused_with_those_there_are(step):
+    assert step_fault(step, "state", {"plaec": "place_next"}) == (
+        "state names 'plaec', which is no input; did you mean 'place'?"
+    )
+    assert step_fault(step, "state", {"place": "plaec_next"}) == (
+        "state.place names 'plaec_next', which is no output; did you mean 'place_next'?"
+    )

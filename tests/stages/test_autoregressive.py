@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxstack.core.blocks import Timing
-from voxstack.core.errors import Cancelled, ConfigError, WiringError
+from voxstack.core.errors import Cancelled, ConfigError, NetError, WiringError
 from voxstack.core.events import ALIGNMENT, listening
 from voxstack.core.feeds import SEED, UTTERANCE
 from voxstack.core.noise import Noise
@@ -276,6 +276,30 @@ def test_it_tells_which_symbol_every_frame_speaks(numpy_net, reads):
     )
 
 
+def test_a_step_may_tell_of_each_of_its_frames_what_it_attended_to(numpy_net):
+    def run(memory, last, position):
+        weights = np.zeros((len(memory), 2), np.float32)  # as blocks see it: the named axis first
+        weights[2 * position, 0] = weights[2 * position + 1, 1] = 1
+        return two_frames(memory, last) | {
+            "alignment": weights,
+            "stop": np.asarray(position == 1, np.float32),
+        }
+
+    outputs = OUTPUTS | STOP | {"alignment": ("float32", ["batch", 2, "phonemes"])}
+    _, events = spoken(wire(net_of(numpy_net, run, INPUTS | COUNTER, outputs)))
+    assert [event.kind for event in events] == [ALIGNMENT, ALIGNMENT]
+    assert np.concatenate([event.values["positions"] for event in events]).tolist() == [0, 1, 2, 3]
+
+
+def test_a_stop_that_is_no_number_is_an_error(numpy_net):
+    def run(memory, last):
+        return two_frames(memory, last) | {"stop": np.asarray(np.nan, np.float32)}
+
+    with pytest.raises(NetError) as caught:
+        spoken(wire(net_of(numpy_net, run, INPUTS, OUTPUTS | STOP)))
+    assert str(caught.value) == "net 'step': 'stop' is no number after 2 frames"
+
+
 def test_after_close_there_is_nothing_to_read(numpy_net):
     stream = wire(net_of(numpy_net, *counting(4))).open(utterance(), None)
     stream.read(1)
@@ -326,6 +350,20 @@ def test_what_nothing_fills_is_refused_by_name(numpy_net):
         WiringError, net_of(numpy_net, two_frames), tensors={"ids": Port("ids", "int64", ("phonemes",))}
     )
     assert message == "$.stack[0]: wants 'memory' from the utterance, which gives ids"
+
+
+@pytest.mark.parametrize("axes", [["batch", 4, "phonemes"], ["batch", 2], ["batch", "phonemes", 2, 1]])
+def test_an_alignment_that_fits_no_frame_is_refused(numpy_net, axes):
+    outputs = OUTPUTS | {"alignment": ("float32", axes)}
+    message = fault(WiringError, net_of(numpy_net, two_frames, INPUTS, outputs))
+    assert message.startswith("$.stack[0]: net 'step' gives alignment float32 [")
+    assert message.endswith("], want [phonemes] or [phonemes, 2]")
+
+
+def test_a_counter_of_another_kind_is_refused(numpy_net):
+    inputs = INPUTS | {"position": ("int32", [])}
+    message = fault(WiringError, net_of(numpy_net, two_frames, inputs))
+    assert message.startswith("$.stack[0]: 'position' of the decoder does not fit (given → wanted): dtype")
 
 
 @pytest.mark.parametrize(

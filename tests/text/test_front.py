@@ -33,7 +33,7 @@ def voiced(front: FrontEnd, text: str) -> list[Phonemes]:
 @pytest.mark.parametrize(
     ("config", "wanted"),
     [
-        ({}, "$.text.type: 'type' is missing; known: characters, espeak"),
+        ({}, "$.text.type: 'type' is missing; known: characters, espeak, pinyin"),
         ({"type": "espek"}, "$.text.type: no front end 'espek'; did you mean 'espeak'?"),
         ({**ESPEAK, "voise": "x"}, "$.text.voise: unknown key 'voise'; did you mean 'voice'?"),
         ({"type": "espeak", "phoneme_ids": IDS}, "$.text.voice: 'voice' is missing"),

@@ -77,7 +77,7 @@ def command(
         speech = stack.enter_context(ready.stream(source, **controls))
         bar = stack.enter_context(_progress(spoken))
         for chunk in speech:
-            if not chunks:
+            if not samples:
                 first_audio_ms = (time.perf_counter() - started) * 1000
             chunks += 1
             events += [_shown(event, samples / ready.sample_rate) for event in chunk.events]

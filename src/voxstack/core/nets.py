@@ -127,7 +127,7 @@ class NetSpec:
                     f"gave {name}: shape {list(tensor.shape)}, said {want}", where=f"net '{self.name}'"
                 )
             if BATCH in spec.axes:
-                tensor = tensor[(slice(None),) * spec.axes.index(BATCH) + (0,)]
+                tensor = tensor[(slice(None),) * spec.axes.index(BATCH) + (0, ...)]
             kept = [axis for axis in spec.axes if axis != BATCH]
             if kept and (first := _first_named(kept)):
                 tensor = np.moveaxis(tensor, first, 0)

@@ -38,6 +38,9 @@ def _sizes(spec: NetSpec, tensors: Tensors) -> dict[str, int]:
         if name not in tensors:
             continue
         port = spec.port(name, tensor)
+        fault = port.fault(tensors[name])
+        if fault is not None:
+            raise NetError(fault, where=f"net '{spec.name}'")
         for axis, size in zip(port.axes, tensors[name].shape, strict=True):
             if isinstance(axis, str) and sizes.setdefault(axis, size) != size:
                 raise NetError(

@@ -1,6 +1,7 @@
 """Hold audio, and write it to files, whole or chunk by chunk as it is made."""
 
 import secrets
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,8 @@ class AudioFile:
         self._resample = _resampler(sample_rate, rate)
         # Others may write the same file at the same time: each has its own until it is complete.
         self._partial = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.partial")
+        # Whatever interrupts us, wherever: what is half written goes when we go.
+        self._drop = weakref.finalize(self, self._partial.unlink, missing_ok=True)
         container, codec = FORMATS[suffix]
         try:
             self._partial.open("xb").close()
@@ -88,10 +91,8 @@ class AudioFile:
             self._file: Any = soundfile.SoundFile(
                 self._partial, "w", samplerate=rate, channels=1, format=container, subtype=codec
             )
-        except BaseException as error:
-            self._partial.unlink(missing_ok=True)
-            if not isinstance(error, Exception):
-                raise
+        except Exception as error:
+            self._drop()
             raise OutputError(f"cannot be written: {error}", where=str(path)) from error
 
     def write(self, audio: Audio) -> None:
@@ -111,7 +112,7 @@ class AudioFile:
         except (RuntimeError, OSError) as error:
             raise OutputError(f"cannot be finished: {error}", where=str(self.path)) from error
         finally:
-            self._partial.unlink(missing_ok=True)
+            self._drop()
 
     def __enter__(self) -> Self:
         return self

@@ -167,14 +167,15 @@ def _vocoder(
     """Return the vocoder's addon, if its mels are the voice's mels."""
     if "mel" not in block.gives:
         raise WiringError(f"its stack gives {sorted(block.gives)}, not 'mel'", where=f"{addon.name}: $.stack")
-    name = wanted or addon.config.vocoder
+    name = addon.config.vocoder if wanted is None else wanted
     if name is None:
         raise WiringError(f"it gives mels but names no vocoder; {_fitting(addon, folders)}", where=addon.name)
     # A voice that was named by its path finds its vocoder next door.
     beside = Path(addon.files.where).parent
     vocoder = find_addon(name, [*folders, beside], kind="vocoder", wanted_by=addon.name)
     if vocoder.config.takes != "mel":
-        raise WiringError(f"'{name}' is no vocoder: it does not take mels", where=f"{addon.name}: $.vocoder")
+        where = f"{addon.name}: $.vocoder" if wanted is None else addon.name
+        raise WiringError(f"'{name}' is no vocoder: it does not take mels", where=where)
     given = block.gives["mel"]
     found = differences(given, replace(given, mel=vocoder.mel))
     if found:

@@ -29,7 +29,7 @@ class SharedNets:
                 net = load()
                 place.net = weakref.ref(net)
                 # The place lives as long as the net.
-                weakref.finalize(net, _forget, place).atexit = False
+                weakref.finalize(net, _let_go, place).atexit = False
             return net
 
 
@@ -41,8 +41,8 @@ class _Place:
         self.net: weakref.ref[Net] | None = None
 
 
-def _forget(place: _Place) -> None:
-    place.net = None
+def _let_go(place: _Place) -> None:
+    """Be what holds a place until its net is gone; the place may have a new net by then."""
 
 
 SHARED = SharedNets()

@@ -147,8 +147,14 @@ class OrtRecurrence:
 
 
 def _values(tensors: Mapping[str, Array]) -> dict[str, Any]:
-    make = onnxruntime.OrtValue.ortvalue_from_numpy
-    return {name: make(tensor) for name, tensor in tensors.items()}
+    """Return copies of tensors that are ONNX Runtime's own."""
+    values: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        # Not ortvalue_from_numpy: that borrows numpy's memory, and an output that is an input passed
+        # through borrows it too, but does not keep it alive.
+        values[name] = onnxruntime.OrtValue.ortvalue_from_shape_and_type(tensor.shape, tensor.dtype.type)
+        values[name].update_inplace(tensor)
+    return values
 
 
 def _shape(tensor: Any) -> list[int]:

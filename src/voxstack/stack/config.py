@@ -86,11 +86,13 @@ class NetConfig(_Strict):
             _one_of(name, self.inputs, "state", "input")
             _one_of(after, self.outputs, f"state.{name}", "output")
             before, later = self.inputs[name], self.outputs[after]
-            if (before.dtype, len(before.axes)) != (later.dtype, len(later.axes)):
+            if before.dtype != later.dtype or not _may_become(before.axes, later.axes):
                 raise ValueError(
                     f"state '{name}' is {before.dtype} {list(before.axes)}, but '{after}', which it becomes, "
                     f"is {later.dtype} {list(later.axes)}"
                 )
+            if before.random:
+                raise ValueError(f"'{name}' is state, which the net makes itself, so it cannot be random")
         drawn = {name: tensor for name, tensor in self.inputs.items() if tensor.random}
         if self.state:
             self._draws_each_step(drawn)
@@ -131,6 +133,14 @@ class NetConfig(_Strict):
         sent = self.inputs.keys() - {*made.values(), *drawn, *self.state}
         if not any(ragged.axis in self.inputs[name].axes for name in sent):
             raise ValueError(f"ragged.axis is '{ragged.axis}', but no input sent to the net has this axis")
+
+
+def _may_become(before: tuple[int | str, ...], later: tuple[int | str, ...]) -> bool:
+    """Whether a tensor of axes `later` may have axes `before`: a name fits any size."""
+    return len(before) == len(later) and all(
+        one == other or ((isinstance(one, str) or isinstance(other, str)) and "batch" not in (one, other))
+        for one, other in zip(before, later, strict=True)
+    )
 
 
 def _one_of(name: str, known: Mapping[str, object], key: str, kind: str) -> None:

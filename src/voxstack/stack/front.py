@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 from pydantic import Field
 
@@ -11,13 +11,16 @@ from voxstack.core.text import FrontEnd, Phonemes, Sentence, Splitter
 from voxstack.stack.strict import validated
 from voxstack.stages.phonemes.characters import CharacterPhonemizer
 from voxstack.stages.phonemes.espeak import EspeakPhonemizer
+from voxstack.stages.phonemes.pinyin import PinyinPhonemizer, Spelling, holds_han
 from voxstack.stages.phonemes.symbols import SymbolTable
 from voxstack.stages.text.clean import clean, is_speakable
+from voxstack.stages.text.known import KnownSplitter
 from voxstack.stages.text.normalise import Normaliser
+from voxstack.stages.text.rules_zh import holds_number
 from voxstack.stages.text.sentences import PAUSES_MS, Boundary, SentenceSplitter
 from voxstack.stages.text.speakable import SpeakableSplitter, shown
 
-__all__ = ["CharactersText", "EspeakText", "build_front_end"]
+__all__ = ["CharactersText", "EspeakText", "PinyinText", "build_front_end"]
 
 _PATH = "$.text"
 Ids = dict[str, tuple[int, ...]]
@@ -42,6 +45,9 @@ class EspeakText:
     def phonemizer(self) -> "Phonemizer":
         return EspeakPhonemizer(self.voice, _table(self))
 
+    def splitter(self) -> Splitter:
+        return _splitter(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CharactersText:
@@ -60,10 +66,65 @@ class CharactersText:
     def phonemizer(self) -> "Phonemizer":
         return CharacterPhonemizer(_table(self), lowercase=self.lowercase)
 
+    def splitter(self) -> Splitter:
+        return _splitter(self)
 
-_TYPES: Mapping[str, type[EspeakText] | type[CharactersText]] = {
+
+@dataclass(frozen=True, kw_only=True)
+class PinyinText:
+    """Options of `"type": "pinyin"`: initials and finals of Mandarin, framed by signs."""
+
+    type: Literal["pinyin"]
+    phoneme_ids: Ids
+    start: tuple[str, ...] = ()
+    end: tuple[str, ...] = ()
+    separator: str | None = None
+    pauses: dict[Annotated[str, Field(min_length=1, max_length=1)], str] = field(
+        default_factory=dict[str, str]
+    )
+    zero_initial: str | None = None
+    apical_vowels: dict[str, str] = field(default_factory=dict[str, str])
+    syllables: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = field(
+        default_factory=dict[str, tuple[str, ...]]
+    )
+    tone_sandhi: bool = False
+    normalise: str | None = None
+    clause_ends: str = ""
+    max_characters: MaxCharacters = 400
+    pauses_ms: dict[Boundary, PauseMs] = field(default_factory=dict[Boundary, int])
+
+    def phonemizer(self) -> "Phonemizer":
+        signs = {
+            "separator": self.separator,
+            "zero_initial": self.zero_initial,
+            **{f"start[{place}]": sign for place, sign in enumerate(self.start)},
+            **{f"end[{place}]": sign for place, sign in enumerate(self.end)},
+            **{f"pauses.{char}": sign for char, sign in self.pauses.items()},
+        }
+        for key, sign in signs.items():
+            _check_sign(self, key, sign, "leave it out")
+        return PinyinPhonemizer(
+            self.phoneme_ids,
+            Spelling(self.zero_initial, self.apical_vowels, self.syllables),
+            separator=self.separator,
+            pauses=self.pauses,
+            start=self.start,
+            end=self.end,
+            tone_sandhi=self.tone_sandhi,
+        )
+
+    def splitter(self) -> Splitter:
+        return KnownSplitter(_splitter(self, self.clause_ends), self._knows, "write it in Chinese characters")
+
+    def _knows(self, text: str) -> bool:
+        return holds_han(text) or (self.normalise is not None and holds_number(text))
+
+
+_Options: TypeAlias = EspeakText | CharactersText | PinyinText
+_TYPES: Mapping[str, type[_Options]] = {
     "espeak": EspeakText,
     "characters": CharactersText,
+    "pinyin": PinyinText,
 }
 
 
@@ -77,11 +138,10 @@ class Phonemizer(Protocol):
 class _FrontEnd:
     phonemizer: Phonemizer
     normaliser: Normaliser | None
-    max_characters: int
-    pauses_ms: Mapping[Boundary, int]
+    options: _Options
 
     def splitter(self) -> Splitter:
-        return SpeakableSplitter(SentenceSplitter(self.max_characters, self.pauses_ms))
+        return self.options.splitter()
 
     def phonemize(self, sentence: Sentence) -> list[Phonemes]:
         mapped = clean(sentence.text, start=sentence.start)
@@ -100,7 +160,7 @@ class _FrontEnd:
 def build_front_end(config: Mapping[str, Any]) -> FrontEnd:
     """Return the front end that addon.json's `text` object describes; it loads nothing heavy yet.
 
-    In:       config  "type" ("espeak" or "characters") and that type's options; common ones are
+    In:       config  "type" ("espeak", "characters" or "pinyin") and that type's options; common ones are
                       normalise (a language, or null), max_characters of an utterance, pauses_ms
     Raises:   ConfigError with the path of what is wrong, such as $.text.voise
     Example:
@@ -117,15 +177,23 @@ def build_front_end(config: Mapping[str, Any]) -> FrontEnd:
     return _FrontEnd(
         options.phonemizer(),
         None if options.normalise is None else Normaliser(options.normalise),
-        options.max_characters,
-        {**PAUSES_MS, **options.pauses_ms},
+        options,
     )
+
+
+def _splitter(options: _Options, clause_ends: str = "") -> Splitter:
+    pauses_ms: dict[Boundary, int] = {**PAUSES_MS, **options.pauses_ms}
+    return SpeakableSplitter(SentenceSplitter(options.max_characters, pauses_ms, clause_ends))
 
 
 def _table(options: EspeakText | CharactersText) -> SymbolTable:
     for key, sign in (("start", options.start), ("end", options.end), ("spacer", options.spacer)):
-        if sign is not None and sign not in options.phoneme_ids:
-            raise ConfigError(
-                f"{sign!r} has no ids in phoneme_ids; add it or set {key} to null", where=f"{_PATH}.{key}"
-            )
+        _check_sign(options, key, sign, f"set {key} to null")
     return SymbolTable(options.phoneme_ids, spacer=options.spacer, start=options.start, end=options.end)
+
+
+def _check_sign(options: _Options, key: str, sign: str | None, otherwise: str) -> None:
+    if sign is not None and sign not in options.phoneme_ids:
+        raise ConfigError(
+            f"{sign!r} has no ids in phoneme_ids; add it or {otherwise}", where=f"{_PATH}.{key}"
+        )

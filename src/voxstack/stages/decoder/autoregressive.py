@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from voxstack.core.blocks import Stream, Timing
-from voxstack.core.errors import Cancelled, ConfigError, WiringError
+from voxstack.core.errors import Cancelled, ConfigError, NetError, WiringError
 from voxstack.core.events import ALIGNMENT, Event, report
 from voxstack.core.feeds import Feeds, needs
 from voxstack.core.nets import Net, NetSpec, Recurrence
@@ -41,7 +41,7 @@ class AutoregressiveDecoder:
     In:       what the net takes beside state and noise, and `position`, which counts its steps
     Out:      the net's outputs, [frames, …], but for two that it may have:
               stop       float32 [] or [r], probability that the utterance is over
-              alignment  float32 [phonemes] or [r, phonemes], what the step attended to
+              alignment  float32 [phonemes] or [phonemes, r], what the step attended to
     Source:   the decoder loop of Tacotron 2 (Shen et al. 2018, §2.2)
     Reports:  attention.stall, .back, .repeat, .skip, .unread; decoder.too_long; alignment
     """
@@ -92,8 +92,11 @@ class AutoregressiveDecoder:
             )
         takes = {name: port for name, port in needs(spec).items() if name != POSITION}
         site.need(takes, site.tensors, of="the utterance")
+        if POSITION in spec.takes:
+            site.need({POSITION: spec.takes[POSITION]}, {POSITION: COUNTER}, of="the decoder")
         begins = {name: site.tensors[name] for name in spec.state if name in site.tensors}
         frames, per_step = _frame_ports(spec, site)
+        _check_alignment(spec, per_step, site.path)
         return cls(options, net, {**takes, **begins}, frames, per_step, site.frame_rate or USUAL_FRAME_RATE)
 
     def open(self, tensors: Tensors, source: Stream | None) -> Stream:
@@ -164,8 +167,10 @@ class _Frames:
         """Say how many of this step's frames belong to the utterance; report what went wrong."""
         options, per_step = self._block.options, self._block.frames_per_step
         made = self._steps * per_step
-        stops = STOP in result and float(np.max(result[STOP])) >= options.stop_threshold
-        stops = stops and made >= self._least
+        stop = float(np.max(result[STOP])) if STOP in result else 0.0
+        if math.isnan(stop):
+            raise NetError(f"'{STOP}' is no number after {made} frames", where=f"net '{self._name}'")
+        stops = stop >= options.stop_threshold and made >= self._least
         found = self._attended(result[ALIGNED]) if ALIGNED in result else []
         if stops and ALIGNED in result:
             found += self._watch.end()
@@ -187,7 +192,7 @@ class _Frames:
     def _attended(self, weights: Array) -> list[Finding]:
         """Follow the attention of one step's frames."""
         per_step = self._block.frames_per_step
-        rows = np.atleast_2d(weights)
+        rows = weights[None] if weights.ndim == 1 else weights.T
         rows = np.repeat(rows, per_step // len(rows), axis=0)
         positions, found = self._watch.follow(rows)
         values = {"positions": positions, "weights": rows}
@@ -228,6 +233,21 @@ def _frame_ports(spec: NetSpec, site: Site) -> tuple[Ports, int]:
             where=site.path,
         )
     return gives, per_step
+
+
+def _check_alignment(spec: NetSpec, per_step: int, path: str) -> None:
+    """Refuse an alignment that is not one of each step, or of each frame or so many frames of it."""
+    assert spec.ragged is not None
+    port = spec.gives.get(ALIGNED)
+    if port is None:
+        return
+    rows = port.axes[1] if len(port.axes) == 2 else 1
+    fits = len(port.axes) in (1, 2) and port.axes[0] == spec.ragged.axis
+    if not fits or not isinstance(rows, int) or per_step % rows:
+        raise WiringError(
+            f"net '{spec.name}' gives {port}, want [{spec.ragged.axis}] or [{spec.ragged.axis}, {per_step}]",
+            where=path,
+        )
 
 
 def _check_options(options: AutoregressiveDecoder.Options, path: str) -> None:

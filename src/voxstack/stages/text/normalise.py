@@ -2,7 +2,8 @@
 
 The work is done by the `spokenform` package (Apache-2.0), the optional extra `normalise`; it is
 imported only for a text that has something to normalise. English forms that it misreads are
-rewritten before it sees them; digits for which it has no words stay digits.
+rewritten before it sees them; digits for which it has no words stay digits. Mandarin, which it
+does not know, has rules of its own and needs no package.
 """
 
 import re
@@ -14,6 +15,7 @@ from typing import Any
 from voxstack.core.errors import ConfigError
 from voxstack.stages.text.mapped import Edit, MappedText
 from voxstack.stages.text.rules_en import rewrite_english
+from voxstack.stages.text.rules_zh import normalise_mandarin
 
 __all__ = ["Normaliser"]
 
@@ -45,6 +47,8 @@ class Normaliser:
     language: str
 
     def normalise(self, mapped: MappedText) -> MappedText:
+        if self.language.split("-")[0] == "zh":
+            return normalise_mandarin(mapped)
         is_english = self.language.split("-")[0] == "en"
         if is_english and _WRITTEN.search(mapped.text) is None:
             return mapped

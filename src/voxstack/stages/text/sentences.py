@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -12,18 +13,18 @@ from voxstack.stages.text.cuts import best_cut
 
 __all__ = ["PAUSES_MS", "Boundary", "SentenceSplitter"]
 
-Boundary: TypeAlias = Literal["sentence", "paragraph", "split"]
-PAUSES_MS: Mapping[Boundary, int] = MappingProxyType({"sentence": 120, "paragraph": 350, "split": 30})
+Boundary: TypeAlias = Literal["sentence", "paragraph", "split", "clause"]
+PAUSES_MS: Mapping[Boundary, int] = MappingProxyType(
+    {"sentence": 120, "paragraph": 350, "split": 30, "clause": 200}
+)
 
 _LINE_ENDS = "\n\r\v\f\x85\u2028\u2029"
 # These end a sentence only before a space; those do without, and never stand inside a number.
 _SPACED = ".!?…‼⁇⁈⁉"
 _UNSPACED = "。！？｡．؟۔।॥։።፧။។"
 _ENDS = _SPACED + _UNSPACED
-_CANDIDATE = re.compile(f"[{re.escape(_ENDS + _LINE_ENDS)}]")
 _CLOSERS = "\"'”’)]}»›」』）】》〉"
 _OPENERS = "\"'“‘([{«‹¿¡—–-*_#•<>「『（【《〈"
-_RUN = re.compile(f"[{re.escape(_ENDS)}]+[{re.escape(_CLOSERS)}]*")
 _NEXT_WORD = re.compile(r"[^\W_]*")
 # How far past a stop to look; what is still undecided there is a boundary.
 _LOOKAHEAD = 64
@@ -39,6 +40,21 @@ class _Cut(NamedTuple):
     kind: Boundary
 
 
+class _Signs(NamedTuple):
+    """Where a cut may be, and the signs that end a sentence or clause together."""
+
+    candidate: re.Pattern[str]
+    run: re.Pattern[str]
+
+
+@cache
+def _signs(clause_ends: str) -> _Signs:
+    ends = re.escape(_ENDS + clause_ends)
+    return _Signs(
+        re.compile(f"[{ends}{re.escape(_LINE_ENDS)}]"), re.compile(f"[{ends}]+[{re.escape(_CLOSERS)}]*")
+    )
+
+
 @dataclass(slots=True)
 class SentenceSplitter:
     """Split one text, fed in pieces of any size; the sentences do not depend on the pieces.
@@ -46,6 +62,7 @@ class SentenceSplitter:
     A sentence ends at a full stop, question or exclamation mark (of any script) that a new sentence
     follows, at a line's end unless the next line goes on in lower case, and at a blank line
     (paragraph). One that grows past `max_characters` is cut at its best inner boundary (split).
+    Behind any of `clause_ends` (such as ，) a sentence is cut too, unless digits stand on both sides.
     A blank line means "speak now": the sentence before it comes with the feed that completes it,
     while all others wait for the next word's beginning. A single line's end has to wait too: a
     second would make it a paragraph, and "Mr." or lower case may go on in the next line.
@@ -54,6 +71,7 @@ class SentenceSplitter:
 
     max_characters: int = 400
     pauses_ms: Mapping[Boundary, int] = field(default_factory=lambda: PAUSES_MS)
+    clause_ends: str = ""
     _text: str = field(default="", init=False)
     _offset: int = field(default=0, init=False)
     _begin: int = field(default=0, init=False)
@@ -92,7 +110,7 @@ class SentenceSplitter:
     def _next_cut(self, final: bool) -> _Cut:
         text, limit = self._text, self._begin + self.max_characters
         while True:
-            found = _CANDIDATE.search(text, self._scan, limit)
+            found = _signs(self.clause_ends).candidate.search(text, self._scan, limit)
             if found is None:
                 if len(text) > limit:
                     cut = best_cut(text[self._begin : limit + 1], limit=self.max_characters)
@@ -123,13 +141,18 @@ class SentenceSplitter:
             return _Cut(stop, "paragraph")
         if after >= len(text) or after - stop >= _LOOKAHEAD or stop >= limit:
             return _Cut(stop, "sentence")
+        if text[place] in self.clause_ends and not any(char in _ENDS for char in text[place:stop]):
+            if place > self._begin and text[place - 1].isdigit() and text[stop].isdigit():
+                self._scan = stop
+                return None
+            return _Cut(stop, "clause")
         if unspaced or (gap and self._starts_sentence(place, stop, after, final)):
             return _Cut(stop, "sentence")
         self._scan = max(stop, place + 1, after if lines else 0)
         return None
 
     def _end_of_run(self, place: int, limit: int, final: bool) -> int:
-        found = _RUN.match(self._text, place, limit)
+        found = _signs(self.clause_ends).run.match(self._text, place, limit)
         stop = found.end() if found else place + 1
         self._need(stop, final, unless=stop >= limit)
         return stop
