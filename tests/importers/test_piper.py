@@ -9,10 +9,10 @@ import onnx
 import pytest
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.parity import Chain, open_session
 from voxstack.importers.piper import ImportReport, addon_json, import_piper
 from voxstack.importers.piper_config import read_config
 from voxstack.importers.vits import cut_vits
+from voxstack.importers.vits_parity import Chain, open_session
 from voxstack.stack.addon import load_addon
 
 pytestmark = pytest.mark.slow

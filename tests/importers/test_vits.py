@@ -13,9 +13,9 @@ from onnx import helper
 
 from make_random_vits import Options, export_random_vits
 from voxstack.core.errors import ImporterError
-from voxstack.importers.graph import Edge
-from voxstack.importers.parity import Chain, check_parity, open_session
+from voxstack.importers.graphs.graph import Edge
 from voxstack.importers.vits import VitsParts, cut_vits
+from voxstack.importers.vits_parity import Chain, check_parity, open_session
 
 pytestmark = pytest.mark.unit
 

@@ -40,4 +40,14 @@ FAMILIES = {
         "MODEL [CONFIG]",
         "voxstack.importers.piper:import_sources",
     ),
+    "tensorflowtts": Family(
+        "Cut a TensorFlowTTS export (.tflite or .onnx, with the mapper of its symbols) into streamable nets.",
+        "MODEL [MAPPER]",
+        "voxstack.importers.tensorflowtts:import_sources",
+    ),
+    "transformers": Family(
+        "Make nets of a transformers checkpoint: a folder, or hub:OWNER/NAME to download one.",
+        "CHECKPOINT [SPEAKERS]",
+        "voxstack.importers.checkpoint:import_sources",
+    ),
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from voxstack.importers.parity import Chain
+from voxstack.importers.vits_parity import Chain
 
 __all__ = ["measure_gain_db", "typical_ids"]
 

@@ -17,9 +17,9 @@ from voxstack.core.errors import ImporterError
 from voxstack.engine.golden import write_golden
 from voxstack.importers.destination import new_addon
 from voxstack.importers.loudness import measure_gain_db, typical_ids
-from voxstack.importers.parity import Chain, check_parity
 from voxstack.importers.piper_config import PiperConfig, check_espeak, check_ids, read_config
 from voxstack.importers.vits import VitsParts, cut_vits
+from voxstack.importers.vits_parity import Chain, check_parity
 from voxstack.stack.addon import seal
 from voxstack.stack.files import MANIFEST
 

@@ -11,17 +11,17 @@ import numpy as np
 import onnx
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.attention import narrow_attention
-from voxstack.importers.folding import fold
-from voxstack.importers.gates import split_gates
-from voxstack.importers.graph import Edge, Graph
-from voxstack.importers.landmarks import Landmarks, find_landmarks
-from voxstack.importers.lift import lift_convolutions
-from voxstack.importers.norms import join_norms
-from voxstack.importers.reach import measure_reach
-from voxstack.importers.shapes import float_edges
-from voxstack.importers.speed import speed_up
-from voxstack.importers.splines import straighten_splines
+from voxstack.importers.graphs.attention import narrow_attention
+from voxstack.importers.graphs.folding import fold
+from voxstack.importers.graphs.gates import split_gates
+from voxstack.importers.graphs.graph import Edge, Graph
+from voxstack.importers.graphs.lift import lift_convolutions
+from voxstack.importers.graphs.norms import join_norms
+from voxstack.importers.graphs.reach import measure_reach
+from voxstack.importers.graphs.shapes import float_edges
+from voxstack.importers.graphs.speed import speed_up
+from voxstack.importers.graphs.splines import straighten_splines
+from voxstack.importers.vits_landmarks import Landmarks, find_landmarks
 
 __all__ = ["CutNet", "VitsParts", "cut_vits"]
 

@@ -1,0 +1,1 @@
+"""Read, measure and rewrite ONNX graphs, whatever model they hold."""
