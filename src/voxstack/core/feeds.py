@@ -67,7 +67,7 @@ class Feeds:
         feeds = dict(self._constant)
         ragged = self._spec.ragged
         if ragged is not None and ragged.mask is not None:
-            port = self._spec.port(ragged.mask, self._spec.inputs[ragged.mask])
+            port = self._spec.port(ragged.mask)
             shape = (steps, *(int(axis) for axis in port.axes[1:]))
             feeds[ragged.mask] = _padded(np.ones(shape, port.dtype), *pads)
         if ragged is not None and ragged.lengths is not None:
@@ -85,7 +85,7 @@ class Feeds:
 
 def _noise_shape(spec: NetSpec, name: str) -> tuple[int, ...]:
     """Return the shape of one step of noise: a recurrent net takes a whole tensor each step."""
-    axes = spec.port(name, spec.inputs[name]).axes
+    axes = spec.port(name).axes
     return tuple(int(axis) for axis in (axes if spec.state else axes[1:]))
 
 

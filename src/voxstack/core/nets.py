@@ -9,15 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
 
-import numpy as np
-
 from voxstack.core.errors import NetError
+from voxstack.core.layouts import Layout
 from voxstack.core.ports import Array, Axis, Port, Ports, Tensors
 
-__all__ = ["BATCH", "Net", "NetSpec", "Nets", "Ragged", "Recurrence", "TensorSpec"]
-
-BATCH = "batch"
-"""Name of the batch axis in a net's own layout."""
+__all__ = ["Net", "NetSpec", "Nets", "Ragged", "Recurrence", "TensorSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +74,7 @@ class NetSpec:
         if self.ragged is not None:
             own |= {name for name in (self.ragged.mask, self.ragged.lengths) if name}
         return {
-            name: self.port(name, spec)
+            name: self.port(name)
             for name, spec in self.inputs.items()
             if spec.random is None and name not in own
         }
@@ -87,11 +83,11 @@ class NetSpec:
     def gives(self) -> Ports:
         """Ports that the net fills: all outputs but state."""
         own = {*self.state.values()}
-        return {name: self.port(name, spec) for name, spec in self.outputs.items() if name not in own}
+        return {name: self.port(name) for name in self.outputs if name not in own}
 
-    def port(self, name: str, spec: TensorSpec) -> Port:
-        """Return a tensor as blocks see it: no batch axis, the named (time) axis first."""
-        return Port(name, spec.dtype, tuple(spec.axes[place] for place in _time_first(spec.axes)))
+    def port(self, name: str) -> Port:
+        """Return an input or output as blocks see it: no batch axis, the named (time) axis first."""
+        return self._layouts[name].port
 
     def pack(self, tensors: Tensors, names: Collection[str] | None = None) -> dict[str, Array]:
         """Lay out block tensors as the net's inputs (or those of `names`), batch of one.
@@ -99,43 +95,33 @@ class NetSpec:
         Raises:   NetError if one is missing or misshapen
         """
         feeds: dict[str, Array] = {}
-        for name, spec in _chosen(self.inputs, names).items():
+        for name in self.inputs if names is None else names:
             if name not in tensors:
                 raise NetError(
                     f"input '{name}' is missing; got {sorted(tensors)}", where=f"net '{self.name}'"
                 )
-            tensor = tensors[name]
-            fault = self.port(name, spec).fault(tensor)
-            if fault is not None:
-                raise NetError(fault, where=f"net '{self.name}'")
-            order = _time_first(spec.axes)
-            places = sorted(range(len(order)), key=order.__getitem__)
-            tensor = tensor.transpose(places)
-            if BATCH in spec.axes:
-                tensor = np.expand_dims(tensor, spec.axes.index(BATCH))
-            feeds[name] = np.asarray(tensor, order="C")
+            try:
+                feeds[name] = self._layouts[name].to_net(tensors[name])
+            except NetError as error:
+                raise NetError(error.what, where=f"net '{self.name}'") from None
         return feeds
 
     def unpack(self, results: Tensors, names: Collection[str] | None = None) -> dict[str, Array]:
         """Lay out the net's outputs (or those of `names`), batch of one, as block tensors."""
         tensors: dict[str, Array] = {}
-        for name, spec in _chosen(self.outputs, names).items():
-            tensor = results[name]
-            if tensor.ndim != len(spec.axes):
-                want = f"[{', '.join(map(str, spec.axes))}]"
-                raise NetError(
-                    f"gave {name}: shape {list(tensor.shape)}, said {want}", where=f"net '{self.name}'"
-                )
-            if BATCH in spec.axes:
-                tensor = tensor[(slice(None),) * spec.axes.index(BATCH) + (0, ...)]
-            kept = [axis for axis in spec.axes if axis != BATCH]
-            if kept and (first := _first_named(kept)):
-                tensor = np.moveaxis(tensor, first, 0)
-            fault = self.port(name, spec).fault(tensor)
-            if fault is not None:
-                raise NetError(f"gave {fault}", where=f"net '{self.name}'")
-            tensors[name] = tensor
+        for name in self.outputs if names is None else names:
+            try:
+                tensors[name] = self._layouts[name].to_block(results[name])
+            except NetError as error:
+                raise NetError(error.what, where=f"net '{self.name}'") from None
         return tensors
+
+    @cached_property
+    def _layouts(self) -> Mapping[str, Layout]:
+        return {
+            name: Layout.of(name, spec.dtype, spec.axes)
+            for name, spec in (*self.outputs.items(), *self.inputs.items())
+        }
 
 
 class Recurrence(Protocol):
@@ -179,20 +165,3 @@ class Net(Protocol):
 
 
 Nets: TypeAlias = Mapping[str, Net]
-
-
-def _chosen(specs: Mapping[str, TensorSpec], names: Collection[str] | None) -> Mapping[str, TensorSpec]:
-    return specs if names is None else {name: spec for name, spec in specs.items() if name in names}
-
-
-def _first_named(axes: list[Axis]) -> int:
-    return next((place for place, axis in enumerate(axes) if isinstance(axis, str)), 0)
-
-
-def _time_first(axes: tuple[Axis, ...]) -> list[int]:
-    """Places of the net's axes in the order in which blocks see them."""
-    kept = [place for place, axis in enumerate(axes) if axis != BATCH]
-    if not kept:
-        return []
-    first = kept[_first_named([axes[place] for place in kept])]
-    return [first, *(place for place in kept if place != first)]

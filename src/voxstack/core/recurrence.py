@@ -3,7 +3,8 @@
 import numpy as np
 
 from voxstack.core.errors import NetError
-from voxstack.core.nets import BATCH, NetSpec
+from voxstack.core.layouts import BATCH
+from voxstack.core.nets import NetSpec
 from voxstack.core.ports import Array, Tensors
 
 __all__ = ["first_state"]
@@ -34,10 +35,10 @@ def first_state(spec: NetSpec, tensors: Tensors) -> dict[str, Array]:
 def _sizes(spec: NetSpec, tensors: Tensors) -> dict[str, int]:
     """Return how long the named axes of a net's inputs are in this utterance."""
     sizes: dict[str, int] = {}
-    for name, tensor in spec.inputs.items():
+    for name in spec.inputs:
         if name not in tensors:
             continue
-        port = spec.port(name, tensor)
+        port = spec.port(name)
         fault = port.fault(tensors[name])
         if fault is not None:
             raise NetError(fault, where=f"net '{spec.name}'")
