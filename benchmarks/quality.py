@@ -7,6 +7,7 @@ nets. Whisper base (CTranslate2) writes down what it hears; distillMOS predicts 
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import soxr
 import texts_zh
+from opencc import OpenCC
+from pypinyin import lazy_pinyin
 from uncut import ADDONS, Uncut
 
 import voxstack
@@ -63,6 +66,11 @@ def characters(text: str) -> list[str]:
     return [sign for sign in text if "\u4e00" <= sign <= "\u9fff"]
 
 
+def syllables(signs: list[str]) -> list[str]:
+    """Return the readings: the same for homophones, and for simplified and traditional characters."""
+    return lazy_pinyin("".join(signs))
+
+
 def errors(wanted: list[str], heard: list[str]) -> int:
     """Return the edit distance."""
     row = np.arange(len(heard) + 1)
@@ -76,12 +84,34 @@ def errors(wanted: list[str], heard: list[str]) -> int:
     return int(row[-1])
 
 
+def for_comparison(rows: list[dict]) -> dict:
+    """Return scores as `voxstack compare --scores` reads them."""
+    return {
+        "method": f"{rows[0]['sentences']} sentences each (benchmarks/quality.py). Characters, and syllables by "
+        "their readings, that Whisper base heard otherwise than they were written; distillMOS with its standard "
+        "error.",
+        "rows": [
+            {
+                "voice": row["voice"],
+                "way": row["way"],
+                "characters wrong, %": 100 * row["cer"],
+                "syllables wrong, %": 100 * row["ser"],
+                "distillMOS": row["mos"],
+                "±": row["mos_error"],
+            }
+            for row in rows
+        ],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="write the scores for `voxstack compare --scores`")
     parser.add_argument("--weights", type=Path, default=Path(".zhtts/whisper-base"))
     options = parser.parse_args()
     recogniser, score = whisper(options.weights), opinion()
+    simplified = OpenCC("t2s")  # the recogniser writes both kinds of characters
     rows = []
     for kind, name in ADDONS.items():
         voice, uncut = voxstack.load(name), Uncut.load(kind)
@@ -93,44 +123,47 @@ def main() -> None:
             splitter = voice.front.splitter()
             sentences = [*splitter.feed(text), *splitter.finish()]
             parts = [part for sentence in sentences for part in voice.front.phonemize(sentence)]
-            return np.concatenate(
-                [
-                    samples
-                    for part in parts
-                    for samples in (uncut.speak(part.ids), np.zeros(part.pause_ms * 24, np.float32))
-                ]
-            )
+            spoken = [uncut.speak(parts[0].ids)]
+            for before, part in itertools.pairwise(parts):
+                spoken += [np.zeros(before.pause_ms * 24, np.float32), uncut.speak(part.ids)]
+            return np.concatenate(spoken)
 
         for way, speak in (("voxstack, streamed", streamed), ("uncut nets", whole)):
-            wrong = total = 0
+            wrong = misread = total = 0
             scores = []
             for text in texts_zh.SENTENCES:
                 samples = soxr.resample(speak(text), voice.sample_rate, RATE)
-                # A prompt in simplified characters, for the recogniser writes both kinds.
                 segments, _ = recogniser.transcribe(
-                    samples, language="zh", beam_size=5, initial_prompt="以下是普通话的句子。"
+                    samples, language="zh", temperature=0, initial_prompt="以下是普通话的句子。"
                 )
                 wanted = characters(text)
-                wrong += errors(wanted, characters("".join(segment.text for segment in segments)))
+                heard = characters(simplified.convert("".join(segment.text for segment in segments)))
+                wrong += errors(wanted, heard)
+                misread += errors(syllables(wanted), syllables(heard))
                 total += len(wanted)
                 scores.append(score(samples.astype(np.float32)))
             rows.append(
                 {
-                    "voice": kind,
+                    "voice": name,
                     "way": way,
                     "sentences": len(scores),
                     "cer": wrong / total,
+                    "ser": misread / total,
                     "mos": statistics.mean(scores),
                     "mos_error": statistics.stdev(scores) / len(scores) ** 0.5,
                 }
             )
+    if options.out:
+        options.out.write_text(json.dumps(for_comparison(rows), ensure_ascii=False, indent=1))
     if options.json:
         print(json.dumps(rows))
         return
-    print("| voice | way | sentences | characters wrong | distillMOS |\n| --- | --- | --- | --- | --- |")
+    print("| voice | way | sentences | characters wrong | syllables wrong | distillMOS |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for row in rows:
         print(
             f"| {row['voice']} | {row['way']} | {row['sentences']} | {row['cer']:.1%} "
+            f"| {row['ser']:.1%} "
             f"| {row['mos']:.2f} ± {row['mos_error']:.2f} |"
         )
 

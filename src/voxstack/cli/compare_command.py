@@ -40,6 +40,12 @@ DONE, FAILED = 0, 1
     metavar="VOICE=TEXT",
     help="What this voice says instead of TEXT, in its own language; may be given more than once.",
 )
+@click.option(
+    "--scores",
+    "judged",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Show these scores too: JSON {"method": …, "rows": [{…}, …]}, such as benchmarks/quality.py writes.',
+)
 @options.profile
 @options.vocoder
 @options.controls
@@ -50,6 +56,7 @@ def command(
     text: str,
     out: Path,
     says: tuple[str, ...],
+    judged: Path | None,
     profile: str | None,
     vocoder: str | None,
     folders: tuple[Path, ...],
@@ -62,9 +69,11 @@ def command(
     controls = options.chosen_controls(values)
     from voxstack.cli.compare_page import Failed, comparison_page
     from voxstack.cli.compare_plots import require_matplotlib
+    from voxstack.cli.compare_scores import read_scores
     from voxstack.cli.compare_voice import speak
 
     require_matplotlib()  # before minutes of work, not after
+    scores = None if judged is None else read_scores(judged)
     results: list[Spoken | Failed] = []
     for voice in voices:
         try:
@@ -88,7 +97,7 @@ def command(
         ("Controls", chosen or "each voice's own"),
         ("Machine", f"{platform.system()} {platform.machine()}"),
     ]
-    out.write_text(comparison_page(results, told=told), encoding="utf-8")
+    out.write_text(comparison_page(results, told=told, scores=scores), encoding="utf-8")
     told_of = [_row(result) for result in results]
     if is_json:
         report = {"text": text, "seed": controls.get("seed", 0), "out": str(out), "voices": told_of}

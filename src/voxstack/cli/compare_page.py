@@ -12,6 +12,7 @@ import soundfile
 
 import voxstack
 from voxstack.cli.compare_plots import Plots
+from voxstack.cli.compare_scores import Scores
 from voxstack.cli.compare_voice import REPEATS, Spoken
 
 __all__ = ["Failed", "comparison_page"]
@@ -31,6 +32,7 @@ a{color:var(--link)}:focus-visible{outline:3px solid var(--link);outline-offset:
 .wide{overflow-x:auto}table{border-collapse:collapse;min-width:100%}
 th,td{padding:.35rem .6rem;border-bottom:1px solid var(--line);text-align:left;white-space:nowrap}
 thead th{white-space:normal;vertical-align:bottom;overflow-wrap:normal}
+td:last-child{white-space:normal;min-width:12rem}
 td.number{text-align:right;font-variant-numeric:tabular-nums}
 section{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:1.5rem 0}
 audio{width:100%;margin:.5rem 0}
@@ -54,11 +56,14 @@ class Failed:
     error: str
 
 
-def comparison_page(results: Sequence[Spoken | Failed], *, told: Sequence[tuple[str, str]]) -> str:
+def comparison_page(
+    results: Sequence[Spoken | Failed], *, told: Sequence[tuple[str, str]], scores: Scores | None = None
+) -> str:
     """Return the page.
 
     In:       results  a voice each, in the order in which they shall stand
               told     facts about the whole: what was asked for, on which machine
+              scores   what judged the voices elsewhere
     Raises:   RequestError if matplotlib is not installed
     """
     spoken = [result for result in results if isinstance(result, Spoken)]
@@ -82,6 +87,7 @@ def comparison_page(results: Sequence[Spoken | Failed], *, told: Sequence[tuple[
         "</header>",
         "<main>",
         _overview(results),
+        *([] if scores is None else [scores.html()]),
         *(
             _told(result, plots, number) if isinstance(result, Spoken) else _failure(result, number)
             for number, result in enumerate(results, 1)
@@ -95,16 +101,16 @@ def comparison_page(results: Sequence[Spoken | Failed], *, told: Sequence[tuple[
 
 
 def _overview(results: Sequence[Spoken | Failed]) -> str:
-    heads = ["Voice", "Languages", "Family", "Licence", "Led by", "First audio", "Real-time factor", "Time"]
-    heads += ["Audio", "Chunks", "Events"]
+    heads = ["Voice", "First audio", "Real-time factor", "Time", "Audio", "Chunks", "Events"]
+    heads += ["Led by", "Languages", "Family", "Licence"]
     rows: list[str] = []
     for number, result in enumerate(results, 1):
         name = f'<th scope="row"><a href="#voice-{number}">{escape(result.voice)}</a></th>'
         if isinstance(result, Failed):
             rows.append(f'<tr>{name}<td class="bad" colspan="{len(heads) - 1}">failed</td></tr>')
             continue
-        words = [", ".join(result.languages) or "-", result.facts["family"], result.facts["licence"]]
-        words.append(_led_by(result))
+        words = [_led_by(result), ", ".join(result.languages) or "-"]
+        words += [result.facts["family"], result.facts["licence"]]
         numbers = [
             f"{result.first_audio_ms:.0f} ms",
             "-" if result.rtf is None else f"{result.rtf:.3f}",
@@ -115,9 +121,10 @@ def _overview(results: Sequence[Spoken | Failed]) -> str:
         events = f'<td class="number{" bad" if result.notices else ""}">{len(result.notices)}</td>'
         rows.append(
             f"<tr>{name}"
-            + "".join(f"<td>{escape(word)}</td>" for word in words)
             + "".join(f'<td class="number">{escape(value)}</td>' for value in numbers)
-            + f"{events}</tr>"
+            + events
+            + "".join(f"<td>{escape(word)}</td>" for word in words)
+            + "</tr>"
         )
     head = "".join(f'<th scope="col">{head}</th>' for head in heads)
     return (

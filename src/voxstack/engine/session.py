@@ -117,7 +117,8 @@ class Session:
         phonemes = self._utterances.next(wait=wait)
         if phonemes is None:
             return None
-        stream = self._block.open(self._tensors(phonemes), None)
+        with listening(self._noticed):
+            stream = self._block.open(self._tensors(phonemes), None)
         self._streams.append(stream)
         self._opened += 1
         return stream, phonemes
