@@ -48,7 +48,8 @@ def make_attention_tone(folder: Path, *, name: str = "tone-attention") -> Path:
         ],
         "vocoder": "tone-vocoder",
     }
-    return make_tone.write_addon(folder, config, {"text": _text(), "step": _step(), "postnet": _postnet()})
+    nets = {"text": _text(), "step": _step(), "postnet": _postnet()}
+    return make_tone.write_addon(folder, config, nets, source="make_attention_tone.py")
 
 
 def _text() -> tuple[dict[str, Any], list[Any], dict[str, Any]]:

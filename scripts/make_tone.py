@@ -165,7 +165,9 @@ def make_tone_vocoder(folder: Path, *, name: str = "tone-vocoder", mel: dict[str
     return write_addon(folder, config, {"vocoder": net})
 
 
-def write_addon(folder: Path, config: dict[str, Any], nets: dict[str, Any]) -> Path:
+def write_addon(
+    folder: Path, config: dict[str, Any], nets: dict[str, Any], *, source: str = "make_tone.py"
+) -> Path:
     (folder / "nets").mkdir(parents=True, exist_ok=True)
     described: dict[str, Any] = {}
     for name, (described_net, nodes, constants) in nets.items():
@@ -176,7 +178,7 @@ def write_addon(folder: Path, config: dict[str, Any], nets: dict[str, Any]) -> P
         "format": 1,
         "version": "1.0.0",
         "licence": "Apache-2.0",
-        "origin": {"source": "scripts/make_tone.py"},
+        "origin": {"source": f"scripts/{source}"},
         "audio": {"sample_rate": SAMPLE_RATE},
         **config,
         "nets": described,

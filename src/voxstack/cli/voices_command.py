@@ -57,4 +57,4 @@ def command(folders: tuple[Path, ...], is_json: bool) -> None:
             if (folder / MANIFEST).is_file():
                 click.echo(f"{folder} is an addon itself: name the folder above it", err=True)
     for error in broken.values():
-        click.echo(f"broken: {error}", err=True)
+        click.echo(f"not used: {error}", err=True)
