@@ -1,6 +1,6 @@
 """Play at real time, the first chunk at once, and count how often the listener runs dry.
 
-    python benchmarks/playback.py [--streams 1]
+    python benchmarks/playback.py [--streams 1] [--voice joe]
 
 No audio device: a listener who has played everything that arrived is dry. The machine's clock decides.
 """
@@ -10,6 +10,7 @@ import threading
 import time
 
 import texts
+import texts_zh
 
 import voxstack
 
@@ -31,10 +32,15 @@ def listen(voice: voxstack.Voice, text: str, slack: list[float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=1)
+    parser.add_argument("--voice", default="joe")
     options = parser.parse_args()
-    voice = voxstack.load("joe", threads=1)
-    voice.say(texts.FIVE_WORDS)
-    for name, text in {**texts.TEXTS, "varied": " ".join(texts.varied(8))}.items():
+    voice = voxstack.load(options.voice, threads=1)
+    spoken = {**texts.TEXTS, "varied": " ".join(texts.varied(8))}
+    if "zh-CN" in voice.loaded.addon.config.languages:
+        several = "".join(texts_zh.SENTENCES[:6])
+        spoken = {"short": texts_zh.SHORT, "long": texts_zh.LONG, "6 sentences": several}
+    voice.warm_up()
+    for name, text in spoken.items():
         slack: list[float] = []
         listeners = [
             threading.Thread(target=listen, args=(voice, text, slack)) for _ in range(options.streams)

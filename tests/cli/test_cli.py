@@ -135,7 +135,7 @@ def test_say_tells_in_one_line_that_a_voice_lost_its_way(capsys, tmp_path):
     out = tmp_path / "tones.wav"
     stuck = ["abcdef", "--voice", "tone-attention", "--control", "stuck=2", "--out", out]
     code, printed, err = say(capsys, *stuck)
-    assert (code, err) == (0, f"voxstack: attention.stall at 0.36 s: {STALL}\n")
+    assert (code, err) == (0, f"voxstack: attention.stall at 1.17 s: {STALL}\n")
     assert printed.startswith("voice             tone-attention")
     assert soundfile.info(out).frames > 0
 
@@ -149,13 +149,42 @@ def test_say_json_lists_what_a_voice_noticed(capsys):
             "kind": "attention.stall",
             "net": "step",
             "frame": 117,
-            "audio_s": 0.36,
+            "utterance": 0,
+            "audio_s": 1.17,
             "text": STALL,
             "symbol": 2,
             "ended": True,
         }
     ]
-    assert report["events"][0]["audio_s"] < report["audio_s"] < 2
+    assert report["events"][0]["audio_s"] <= report["audio_s"] < 2
+
+
+def test_every_command_tells_an_event_in_the_same_words(capsys, tmp_path):
+    stuck = ["Abc. Abcdef", "--control", "stuck=4", "--json"]
+    _, said, _ = say(capsys, "--voice", "tone-attention", *stuck)
+    _, traced, _ = run(
+        capsys, "trace", "tone-attention", *stuck, "--out", tmp_path / "t.json", "--addons", ADDONS
+    )
+    _, compared, _ = run(
+        capsys, "compare", "tone-attention", *stuck, "--out", tmp_path / "c.html", "--addons", ADDONS
+    )
+    [event] = json.loads(said)["events"]
+    assert list(event)[:6] == ["kind", "net", "frame", "utterance", "audio_s", "text"]
+    assert event["utterance"] == 1
+    for other in (json.loads(traced)["events"], json.loads(compared)["voices"][0]["events"]):
+        assert [list(row) for row in other] == [list(event)]
+        # `say` does not look into the stack: it takes the zeros before an utterance for its pause.
+        assert other[0] | {"audio_s": None} == event | {"audio_s": None}
+        assert other[0]["audio_s"] == pytest.approx(event["audio_s"], abs=0.01)
+
+
+def test_no_audio_is_no_reason_to_fail(capsys, tmp_path, monkeypatch):
+    from voxstack.engine.voice import Voice
+
+    monkeypatch.setattr(Voice, "chunks", lambda voice, text, **controls: (chunk for chunk in ()))
+    code, printed, err = say(capsys, "abc", "--voice", "tone", "--out", tmp_path / "t.wav")
+    assert (code, err) == (0, "")
+    assert "real-time factor  - (0.0 s of audio in " in printed
 
 
 def test_a_voice_that_reads_along_says_nothing_on_standard_error(capsys):
@@ -245,6 +274,7 @@ def test_check_says_of_each_check_how_it_went(capsys):
     assert [line.split()[:2] for line in printed.splitlines()] == [
         ["good", "files"],
         ["good", "wiring"],
+        ["good", "text"],
         ["good", "law"],
         ["good", "golden"],
     ]

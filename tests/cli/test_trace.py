@@ -115,7 +115,11 @@ def test_the_first_request_of_all_can_be_traced_too(capsys, tmp_path):
         (["tone", "abc"], 2, "Missing option '--out'"),
         (["tune", "abc", "--out", "t.json"], 2, "no voice 'tune'; did you mean 'tone'?"),
         (["tone", "", "--out", "t.json"], 2, "RequestError: text:"),
-        (["tone", "abc", "--out", "no/such/folder/t.json"], 1, "no/such/folder/t.json: No such file"),
+        (
+            ["tone", "abc", "--out", "no/such/folder/t.json"],
+            2,
+            "RequestError: no/such/folder/t.json: cannot be written",
+        ),
     ],
 )
 def test_a_wrong_request_is_one_line(capsys, tmp_path, monkeypatch, words, code, message):
@@ -125,3 +129,41 @@ def test_a_wrong_request_is_one_line(capsys, tmp_path, monkeypatch, words, code,
     assert message in err
     assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_voice_is_not_loaded_for_a_trace_that_cannot_be_written(capsys, tmp_path):
+    code, _, err = trace(capsys, "nobody", "abc", "--out", tmp_path / "no" / "t.json")
+    assert code == 2
+    assert (
+        err == f"RequestError: {tmp_path / 'no' / 't.json'}: cannot be written: No such file or directory\n"
+    )
+
+
+def test_a_failure_leaves_the_old_trace(capsys, tmp_path):
+    out = tmp_path / "t.json"
+    out.write_text("old")
+    code, _, _ = trace(capsys, "nobody", "abc", "--out", out)
+    assert code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
+    assert out.read_text() == "old"
+
+
+def test_half_a_character_is_written_as_its_escape(capsys, tmp_path):
+    out = tmp_path / "t.json"
+    code, _, err = trace(capsys, "tone", "abc \udcff", "--out", out)
+    assert (code, err) == (0, "")
+    assert json.loads(out.read_bytes())["otherData"]["text"] == "abc \udcff"
+
+
+def test_every_parent_is_the_id_of_a_bar_around(capsys, tmp_path):
+    out = tmp_path / "t.json"
+    trace(capsys, "tone-attention", "Abc def. Ghi", "--out", out)
+    bars = [event for event in json.loads(out.read_bytes())["traceEvents"] if event["ph"] == "X"]
+    by_id = {bar["args"]["id"]: bar for bar in bars}
+    assert len(by_id) == len(bars)
+    for bar in bars:
+        assert (bar["ts"], bar["dur"]) == (round(bar["ts"], 3), round(bar["dur"], 3))
+        if "parent" in bar["args"]:
+            around = by_id[bar["args"]["parent"]]
+            assert around["ts"] <= bar["ts"]
+            assert bar["ts"] + bar["dur"] <= around["ts"] + around["dur"] + 1e-6

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxstack.core.nets import Ragged
-from voxstack.core.shapes import Window, window
+from voxstack.core.shapes import Window, new_steps, window
 
 pytestmark = pytest.mark.unit
 
@@ -62,3 +62,22 @@ def test_a_window_in_the_middle():
     assert window(Ragged("frames", context=(2, 3), hop=10), 5, 9, 100) == Window(
         lo=3, hi=12, pad_left=0, pad_right=0, crop=20, keep=40
     )
+
+
+def test_where_input_comes_step_by_step_windows_grow_by_doubling():
+    ragged = Ragged("frames", context=(20, 22))
+    assert [new_steps(ragged, start, 24, sequential=True) for start in (0, 8, 32, 56, 200)] == [
+        24,
+        24,
+        32,
+        56,
+        84,
+    ]
+    assert [new_steps(ragged, start, 24) for start in (0, 8, 200)] == [24, 84, 84]
+    assert new_steps(ragged, 8, 96, sequential=True) == 96
+
+
+def test_an_utterance_too_short_for_a_net_is_made_longer_at_its_end():
+    ragged = Ragged("frames", context=(2, 2), hop=3, least=10)
+    assert window(ragged, 0, 4, 4) == Window(lo=0, hi=4, pad_left=0, pad_right=6, crop=0, keep=12)
+    assert window(ragged, 0, 20, 20).pad_right == 0

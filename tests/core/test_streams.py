@@ -186,3 +186,12 @@ def test_joining_one_chunk_copies_nothing():
     chunk = frames(3)
     assert join([chunk])["x"] is chunk["x"]
     np.testing.assert_array_equal(join([frames(2), frames(1)])["x"][:, 0], [0, 2, 0])
+
+
+def test_an_utterance_too_short_for_its_net_is_made_longer_and_cropped():
+    compute, seen = held(2)
+    ragged = Ragged("frames", context=(1, 1), hop=2, least=5)
+    stream = WindowStream(ArrayStream.over(frames(3)), ragged, GIVES, compute)
+    whole = stream.read(EVERYTHING)["y"]
+    assert [window.size for window in seen] == [5]
+    np.testing.assert_array_equal(whole, np.repeat(frames(3)["x"], 2, axis=0))

@@ -103,7 +103,7 @@ def test_very_many_steps_are_one_bar_for_each_read():
     drawn = bars(trace(seen, most_steps=49))
     [steps] = [event for event in drawn if event["name"] == "50 steps"]
     assert (steps["ts"], steps["dur"]) == (2_000, 50_000)
-    assert steps["args"] == {"steps": 50, "net_ms": 50.0, "asked_by": "$.stack[0]", "parent": 2}
+    assert steps["args"] == {"id": 3, "steps": 50, "net_ms": 50.0, "asked_by": "$.stack[0]", "parent": 2}
     assert len(drawn) == len(seen.spans) - 49
     assert len(bars(trace(seen, most_steps=50))) == len(seen.spans)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import voxstack
-from voxstack.core.events import ALIGNMENT
+from voxstack.core.events import ALIGNMENT, Event
 from voxstack.engine.audio import Audio
-from voxstack.engine.watching import CHUNKS, Watcher
+from voxstack.engine.watching import CHUNKS, Noted, Recording, Span, Watcher
 from voxstack.stack.describe import rows
 
 pytestmark = pytest.mark.unit
@@ -163,3 +163,36 @@ def test_a_request_of_another_context_is_not_recorded():
         other.start()
         other.join()
     assert seen.spans == []
+
+
+def test_an_empty_utterance_does_not_shift_the_places_of_the_others():
+    seen = Recording()
+    for samples, reads in ((100, [(0, 100)]), (90, [(0, 0), (1, 0), (2, 70)]), (0, [(2, 0), (3, 0)])):
+        chunk = len(seen.spans)
+        seen.spans.append(Span(CHUNKS, "chunk", 0, 0, None, {"samples": samples} if samples else {}))
+        for utterance, steps in reads:
+            facts = {"utterance": utterance, "steps": steps}
+            seen.spans.append(Span("last", "read", 0, 0, chunk, facts))
+    assert seen.places("last") == {0: (0, 100), 1: (100, 0), 2: (120, 70), 3: (190, 0)}
+
+
+def test_an_event_stands_at_its_frame_but_not_behind_its_utterance():
+    places = {0: (0, 100), 1: (150, 50)}
+
+    def at(utterance, frame, frame_rate=10.0):
+        noted = Noted(0, utterance, Event("x", "net", frame))
+        return noted.audio_s(places, sample_rate=100, frame_rate=frame_rate)
+
+    assert (at(0, 3), at(1, 3), at(1, 99)) == (0.3, 1.8, 2.0)
+    assert at(1, 3, None) == 2.0, "without a frame rate: the end"
+    assert at(2, 0) == 2.0, "an utterance that nobody heard"
+
+
+def test_what_is_noticed_in_a_text_is_of_the_utterance_that_comes():
+    seen = Recording()
+    for utterance in (0, 1):
+        with seen.span(CHUNKS, "chunk"):
+            seen.hear(Event("text.x", "text", 0))
+            with seen.span("$", "open", {"utterance": utterance}):
+                seen.hear(Event("x", "net", 0))
+    assert [noted.utterance for noted in seen.events] == [0, 0, 1, 1]

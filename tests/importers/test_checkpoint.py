@@ -11,34 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from voxstack.core.errors import ImporterError
 from voxstack.importers import checkpoint as module
-from voxstack.importers.checkpoint import (
-    KINDS,
-    CheckpointReport,
-    Kind,
-    addon_name,
-    import_sources,
-    load_model,
-    read_checkpoint,
-    write_addon,
-)
-from voxstack.importers.vits import CutNet
-from voxstack.stack.addon import load_addon
+from voxstack.importers import destination
+from voxstack.importers.checkpoint import KINDS, Kind, import_sources, load_model, read_checkpoint
+from voxstack.importers.writing import AddonReport
 
 pytestmark = pytest.mark.unit
-
-MEL = {
-    "sample_rate": 16000,
-    "hop": 256,
-    "bands": 4,
-    "fmin": 80.0,
-    "fmax": 7600.0,
-    "log": "10",
-    "normalisation": "none",
-}
 
 
 def safetensors(path: Path, seed: int = 0) -> None:
@@ -164,6 +144,10 @@ def test_a_config_that_is_none_is_refused(folder: Path) -> None:
     assert refusal(read_checkpoint, folder).startswith(f"{folder}/config.json: not JSON: ")
     (folder / "config.json").write_text('["vits"]')
     assert refusal(read_checkpoint, folder) == f"{folder}/config.json: got a list, want a JSON object"
+    (folder / "config.json").write_text("[" * 100_000)
+    assert refusal(read_checkpoint, folder).startswith(f"{folder}/config.json: not JSON: ")
+    (folder / "config.json").write_text('{"model_type": ["vits"]}')
+    assert "no importer for model_type '['vits']'" in refusal(read_checkpoint, folder)
 
 
 def test_what_is_no_folder_is_refused(folder: Path) -> None:
@@ -202,6 +186,40 @@ def test_a_part_of_the_weights_that_is_missing_is_named(folder: Path) -> None:
     )
 
 
+def test_an_index_without_files_is_refused(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": 3}')
+
+    assert refusal(read_checkpoint, folder) == (
+        f"{folder}/model.safetensors.index.json: 'weight_map' is missing, or names no files"
+    )
+
+
+@pytest.mark.parametrize("value", ['"80"', "true", "NaN", "[80]"])
+def test_what_should_be_a_number_is_one(folder: Path, value: str) -> None:
+    (folder / "preprocessor_config.json").write_text(f'{{"fmin": {value}, "fmax": 7600, "hop_length": null}}')
+    found = read_checkpoint(folder)
+
+    assert found.number("sampling_rate", 1) == 8000
+    assert found.number("hop_length", 16, file="preprocessor_config.json") == 16
+    assert found.number("fmax", 1, file="preprocessor_config.json") == 7600
+    said = refusal(lambda: found.number("fmin", 1, file="preprocessor_config.json"))
+    assert said.startswith(f"{folder}/preprocessor_config.json: fmin: got ")
+    assert said.endswith(", want a number")
+
+
+@pytest.mark.parametrize(("number", "shown"), [("9", "9"), ("-1", "-1"), ('"1"', "'1'"), ("1.5", "1.5")])
+def test_ids_are_whole_numbers_that_the_model_knows(folder: Path, number: str, shown: str) -> None:
+    found = read_checkpoint(folder)
+    assert found.vocabulary(9) == {}
+    (folder / "vocab.json").write_text('{"a": 0, "b": 8}')
+    assert found.vocabulary(9) == {"a": 0, "b": 8}
+    (folder / "vocab.json").write_text(f'{{"a": 0, "b": {number}}}')
+
+    assert refusal(found.vocabulary, 9) == (
+        f"{folder}/vocab.json: gives 'b' the id {shown}; want a whole number below 9"
+    )
+
+
 def test_missing_packages_are_named_with_the_extra_that_brings_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,13 +250,11 @@ def toy_kind(monkeypatch: pytest.MonkeyPatch, *, extra: str | None = None, fault
     """Let a module of the test import checkpoints of type vits; return the calls it gets."""
     calls: list[Any] = []
 
-    def import_checkpoint(*arguments: Path) -> CheckpointReport:
+    def import_checkpoint(*arguments: Path) -> AddonReport:
         calls.append(arguments)
         if fault:
             raise ImporterError(fault)
-        return CheckpointReport(
-            arguments[1], "toy", (("text", "letters"),), {"encoder": 2e-7, "decoder": 0.0}
-        )
+        return AddonReport(arguments[1], "toy", (("text", "letters"),), {"encoder": 2e-7, "decoder": 0.0})
 
     monkeypatch.setitem(sys.modules, "toy_kind", SimpleNamespace(import_checkpoint=import_checkpoint))  # type: ignore[arg-type]
     monkeypatch.setitem(KINDS, "vits", Kind("toy_kind", extra=extra))  # type: ignore[arg-type]
@@ -282,74 +298,52 @@ def test_an_importers_refusal_says_which_checkpoint(folder: Path, monkeypatch: p
     )
 
 
+def test_an_error_that_nobody_foresaw_is_one_line_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def import_checkpoint(*_: Path) -> None:
+        raise IndexError("list index out of range\nmore")
+
+    module_of_toys = SimpleNamespace(import_checkpoint=import_checkpoint)
+    monkeypatch.setitem(sys.modules, "toy_kind", module_of_toys)  # type: ignore[arg-type]
+    monkeypatch.setitem(KINDS, "vits", Kind("toy_kind"))  # type: ignore[arg-type]
+
+    assert refusal(import_sources, [folder], folder.parent / "out") == (
+        f"{folder}: cannot be imported: list index out of range"
+    )
+
+
+def test_a_place_that_is_taken_is_refused_before_the_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = toy_kind(monkeypatch)
+    out = folder.parent / "taken"
+    out.mkdir()
+    (out / "letter").touch()
+    assert refusal(import_sources, [folder], out) == (
+        f"{out}: holds 'letter', which this import did not write; name a new folder or remove it"
+    )
+    assert refusal(import_sources, [folder], out / "letter" / "voice") == (
+        f"{out}/letter/voice: {out}/letter is a file; want a folder above the new addon"
+    )
+    monkeypatch.setattr(destination.os, "access", lambda *_: False)  # root may write anywhere
+    assert refusal(import_sources, [folder], folder.parent / "new") == (
+        f"{folder.parent / 'new'}: cannot be written: Permission denied"
+    )
+    assert calls == []
+
+
+def test_an_addon_of_another_kind_is_not_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy_kind(monkeypatch)
+    origin = {**read_checkpoint(folder).origin, "model_type": "hifigan"}
+    out = folder.parent / "voice"
+    out.mkdir()
+    (out / "addon.json").write_text(json.dumps({"name": "voice", "origin": origin, "files": {}}))
+
+    assert refusal(import_sources, [folder], out) == (
+        f"{out}: holds the addon 'voice' (transformers hifigan), which this import did not write; "
+        "name a new folder or remove it"
+    )
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_has_its_module(kind: str) -> None:
     assert callable(importlib.import_module(KINDS[kind].module).import_checkpoint)
-
-
-# What comes of it
-
-
-def toy_net() -> CutNet:
-    """A vocoder of four bands that gives their first one, one sample a frame."""
-    edges = [
-        helper.make_tensor_value_info("mel", TensorProto.FLOAT, ["batch", "frames", 4]),
-        helper.make_tensor_value_info("samples", TensorProto.FLOAT, ["batch", "frames", 4]),
-    ]
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["mel"], ["samples"])], "net", edges[:1], edges[1:]
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    axes = ["batch", "frames", 4]
-    spec = {
-        "role": "vocoder",
-        "inputs": {"mel": {"dtype": "float32", "axes": axes}},
-        "outputs": {"samples": {"dtype": "float32", "axes": axes}},
-        "ragged": {"axis": "frames"},
-        "state": {},
-    }
-    return CutNet(model, spec)
-
-
-def test_an_addon_is_written_whole_with_what_every_kind_says_alike(folder: Path) -> None:
-    out = folder.parent / "Toy Voice!"
-    own = {
-        "gives": "audio",
-        "takes": "mel",
-        "audio": {"sample_rate": 16000},
-        "mel": MEL,
-        "stack": [{"type": "Vocoder"}],
-    }
-
-    manifest = write_addon(out, read_checkpoint(folder), {"vocoder": toy_net()}, own)
-
-    addon = load_addon(out)
-    addon.verify()
-    assert (addon.name, addon.config.licence) == ("toy-voice", "unknown")
-    assert addon.config.origin == manifest["origin"] == read_checkpoint(folder).origin
-    assert addon.specs["vocoder"].file == "nets/vocoder.onnx"
-    assert addon.config.golden is None
-
-
-def test_a_voice_names_the_vocoder_beside_it_that_takes_its_mels(folder: Path) -> None:
-    found = read_checkpoint(folder)
-    own = {"audio": {"sample_rate": 16000}, "mel": MEL, "stack": [{"type": "Vocoder"}]}
-    write_addon(
-        folder.parent / "addons" / "v",
-        found,
-        {"vocoder": toy_net()},
-        {"gives": "audio", "takes": "mel", **own},
-    )
-
-    fits = write_addon(folder.parent / "addons" / "a", found, {"vocoder": toy_net()}, {"gives": "mel", **own})
-    other = {"gives": "mel", **own, "mel": {**MEL, "hop": 200}}
-    alone = write_addon(folder.parent / "addons" / "b", found, {"vocoder": toy_net()}, other)
-
-    assert (fits["vocoder"], alone["vocoder"]) == ("v", None)
-
-
-def test_an_addons_name_is_its_folders() -> None:
-    assert addon_name(Path("addons/My Voice 2")) == "my-voice-2"
-    assert refusal(addon_name, Path("addons/语音")) == (
-        "'语音' makes no addon name; choose a folder name with letters or digits"
-    )

@@ -103,7 +103,7 @@ def test_the_chain_is_the_model_to_within_rounding(imported: tuple[Path, dict[st
     difference, *rest = lines["chain vs. model"].split()
     assert float(difference) <= 1e-4
     assert " ".join(rest) == "greatest difference, equal durations"
-    assert lines["context"] == "postnet 10 | 10 frames"
+    assert lines["context"] == "decoder all, postnet 10 | 10 frames"
     assert lines["vocoder"] == "mb-melgan"
 
 

@@ -306,6 +306,7 @@ def test_a_checkpoint_of_the_vocoder_alone_fits_a_voice_of_the_same_training(imp
     ("option", "wanted"),
     [
         ({"reduction_factor": 2}, "its decoder gives 2 frames of mel for each of its own; want 1"),
+        ({"speaking_speed": 0.0}, "speaking_speed is 0.0; want more than 0"),
         ({"speaker_embed_dim": 8}, "its speakers are vectors of 8 numbers; want speakers by number"),
     ],
 )
@@ -344,15 +345,15 @@ def vocabulary(folder: Path, symbols: str) -> Any:
     (folder / "model.safetensors").touch()
     numbers = {symbol: number for number, symbol in enumerate(symbols.split())}
     (folder / "vocab.json").write_text(json.dumps(numbers), encoding="utf-8")
-    return text_of(read_checkpoint(folder))
+    return text_of(read_checkpoint(folder), TINY["vocab_size"])
 
 
 def test_text_is_spelt_in_the_vocabularys_arpabet(tmp_path):
     pytest.importorskip("espeakng_loader", reason="espeak-ng is not installed")
-    text, remark = vocabulary(tmp_path, VOCABULARY)
+    text, languages, remark = vocabulary(tmp_path, VOCABULARY)
     symbols = [s for p in build_front_end(text).phonemize(Sentence("Hello world; it is.")) for s in p.symbols]
 
-    assert remark == "ARPAbet by espeak-ng"
+    assert (languages, remark) == (["en"], "ARPAbet by espeak-ng")
     assert " ".join(symbols) == "HH AH0 L OW1 W ER1 L D ; IH1 T IH1 Z . <sos/eos>"
     assert text["phoneme_ids"][";"] == text["phoneme_ids"][","]
 
@@ -360,5 +361,16 @@ def test_text_is_spelt_in_the_vocabularys_arpabet(tmp_path):
 def test_another_vocabulary_gives_no_front_end(tmp_path):
     assert vocabulary(tmp_path, "a b <sos/eos>") == (
         None,
+        [],
         "none: there is no vocab.json with ARPAbet symbols, so this voice takes ids only",
+    )
+
+
+def test_an_id_that_the_model_has_not_is_refused(tmp_path):
+    symbols = [*VOCABULARY.split(), *(f"more{number}" for number in range(30))]
+
+    with pytest.raises(ImporterError) as caught:
+        vocabulary(tmp_path, " ".join(symbols))
+    assert str(caught.value) == (
+        f"{tmp_path / 'vocab.json'}: gives '{symbols[40]}' the id 40; want a whole number below 40"
     )

@@ -1,5 +1,6 @@
 """A vocoder checkpoint becomes an addon that makes the library's samples, streamed or whole."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 
 from voxstack.core.errors import ImporterError
 from voxstack.core.ports import MelFormat, Port
-from voxstack.importers.checkpoint import CheckpointReport, import_sources, load_model, read_checkpoint
+from voxstack.importers.checkpoint import import_sources, load_model, read_checkpoint
 from voxstack.importers.hifigan import import_checkpoint, mel_of, vocoder_net
+from voxstack.importers.writing import AddonReport
 from voxstack.stack.addon import load_addon
 from voxstack.testing import check_streamable
 
@@ -64,7 +66,7 @@ class Imported:
     model: Any
     folder: Path
     addon: Path
-    report: CheckpointReport
+    report: AddonReport
 
     def mel(self, frames: int) -> np.ndarray:
         noise = np.random.default_rng(frames).standard_normal((frames, 12)).astype(np.float32)
@@ -81,7 +83,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
     model = loud(transformers.SpeechT5HifiGan(transformers.SpeechT5HifiGanConfig(**SHAPE)), seed=1)
     model.save_pretrained(root / "hifigan")
     report = import_sources([root / "hifigan"], root / "addons" / "universal-16k")
-    assert isinstance(report, CheckpointReport)
+    assert isinstance(report, AddonReport)
     return Imported(model, root / "hifigan", root / "addons" / "universal-16k", report)
 
 
@@ -194,8 +196,8 @@ def test_a_checkpoint_without_some_weights_is_refused(imported: Imported, tmp_pa
         import_checkpoint(tmp_path / "hifigan", tmp_path / "out")
 
     assert str(caught.value) == (
-        f"{tmp_path / 'hifigan'}: the weights do not fit config.json: "
-        "1 tensors of SpeechT5HifiGan are missing, 'conv_post.bias' for one; "
+        f"{tmp_path / 'hifigan'}: the weights do not fit config.json, "
+        "in 1 tensors of SpeechT5HifiGan: 'conv_post.bias' is missing; "
         "want the checkpoint of such a model, whole"
     )
     assert not (tmp_path / "out").exists()
@@ -207,8 +209,44 @@ def test_weights_of_another_shape_are_refused(imported: Imported, tmp_path: Path
     wider = config.read_text().replace('"upsample_initial_channel": 32', '"upsample_initial_channel": 64')
     config.write_text(wider)
 
-    with pytest.raises(ImporterError, match="hifigan: cannot be loaded: "):
+    with pytest.raises(
+        ImporterError,
+        match=r"'conv_post.weight' is \[1, 8, 7\], want \[1, 16, 7\]",
+    ):
         import_checkpoint(tmp_path / "hifigan", tmp_path / "out")
+
+
+def test_damaged_weights_are_refused(imported: Imported, tmp_path: Path) -> None:
+    imported.model.save_pretrained(tmp_path / "hifigan")
+    weights = tmp_path / "hifigan" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+
+    with pytest.raises(ImporterError, match=r"hifigan: its weights are damaged: .*; fetch them anew"):
+        import_checkpoint(tmp_path / "hifigan", tmp_path / "out")
+
+
+def test_a_config_of_wrong_types_is_refused_with_what_is_wrong(imported: Imported, tmp_path: Path) -> None:
+    imported.model.save_pretrained(tmp_path / "hifigan")
+    config = tmp_path / "hifigan" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "upsample_rates": "abc"}))
+
+    with pytest.raises(ImporterError, match=r"cannot be loaded: .*'upsample_rates'.* 'abc'") as caught:
+        import_checkpoint(tmp_path / "hifigan", tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_makes_no_addon_is_refused(imported: Imported, tmp_path: Path) -> None:
+    imported.model.save_pretrained(tmp_path / "hifigan")
+    config = tmp_path / "hifigan" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "sampling_rate": 0}))
+
+    with pytest.raises(ImporterError) as caught:
+        import_sources([tmp_path / "hifigan"], tmp_path / "out")
+    assert str(caught.value) == (
+        f"{tmp_path / 'hifigan'}: no addon can be made of it: "
+        "$.audio.sample_rate: got 0; input should be greater than 0"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_advice_on_pickles_makes_a_checkpoint_that_can_be_imported(

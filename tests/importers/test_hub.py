@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -252,6 +253,14 @@ def test_without_a_network_the_hub_is_named(server, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 
     assert refusal("hub:tests/voice").startswith("hub:tests/voice: cannot reach http://127.0.0.1:9: ")
+
+
+def test_without_the_hubs_client_the_extra_that_brings_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+
+    assert refusal("hub:tests/voice@v1") == (
+        'hub:tests/voice@v1: downloads need huggingface_hub: pip install "voxstack[transformers]"'
+    )
 
 
 @pytest.mark.parametrize("source", ["hub:", "hub:voice", "hub:a/b/c", "hub:a/b@", "hub:../x", "hub:a/b@x y"])

@@ -214,6 +214,25 @@ TEXTS = (
     "le kiwi akène",
     "œuvre_d'art",
     "ŒUVRE",
+    "  oui  non ",
+    "OUI... NON?! (peut-être)",
+    "cafe et thé",
+    "l’été à Noël",
+    "½ l'été n°5",
+    "12 h 30",
+    "fox 語 fox",
+    "語fox語語",
+    "русский oui",
+    "ﬁn — ﬂux…",
+    "a/b\\c|d_e",
+    "x² + y₃",
+    "“oui” ‘non’",
+    "a\u00a0fine\u3000jour\u2009là",
+    "É é _É_",
+    "\u0130\u0131",
+    "GROẞ straße ĳ",
+    "´oui¨ ¸non",
+    "oui & non @ #1",
 )
 
 
@@ -240,6 +259,15 @@ def test_a_letter_whose_accent_is_unknown_is_read_without(tmp_path):
 
     ids = front_of(folder).phonemize(Sentence("Ån"))[0].ids.tolist()
     assert ids == tokenizer_of(folder)("an")["input_ids"]
+
+
+def test_a_letter_that_has_the_blanks_id_stands_between_blanks_at_the_ends_too(tmp_path):
+    """So it was in training. The library takes it for a sign of its own there and leaves one out."""
+    folder = save(tmp_path / "checkpoint", kind="")
+
+    ids = front_of(folder).phonemize(Sentence("kan"))[0].ids.tolist()
+    assert ids == [0, 0, 0, FRENCH.index("a"), 0, FRENCH.index("n"), 0]
+    assert tokenizer_of(folder)("kan")["input_ids"] == ids[1:]
 
 
 def test_the_romanian_t_with_a_comma_is_read_as_the_one_with_a_cedilla(tmp_path):
@@ -277,13 +305,26 @@ def test_a_vocabulary_that_does_not_fit_is_refused(tmp_path):
     folder = save(tmp_path / "checkpoint", kind="", vocabulary=FRENCH + "ß")
     with pytest.raises(ImporterError) as caught:
         import_checkpoint(folder, tmp_path / "voice")
-    assert str(caught.value) == f"{folder}: vocab.json gives ['ß'] ids that the model has not"
+    assert str(caught.value) == (
+        f"{folder / 'vocab.json'}: gives 'ß' the id {len(FRENCH)}; want a whole number below {len(FRENCH)}"
+    )
 
     (folder / "vocab.json").unlink()
     with pytest.raises(ImporterError) as caught:
         import_checkpoint(folder, tmp_path / "voice")
     assert str(caught.value) == (f"{folder}: there is no vocab.json, which says what ids the characters have")
     assert not (tmp_path / "voice").exists()
+
+
+def test_a_voice_does_not_guess_how_a_text_is_read(tmp_path):
+    folder = save(tmp_path / "checkpoint", kind="")
+    (folder / "tokenizer_config.json").unlink()
+
+    with pytest.raises(ImporterError) as caught:
+        import_checkpoint(folder, tmp_path / "voice")
+    assert str(caught.value) == (
+        f"{folder}: there is no tokenizer_config.json, which says how a text is read"
+    )
 
 
 def test_parts_that_do_not_say_what_the_library_says_are_refused(tmp_path, monkeypatch):

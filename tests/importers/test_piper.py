@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.piper import ImportReport, addon_json, import_piper
+from voxstack.importers.piper import ImportReport, import_piper, voice_json
 from voxstack.importers.piper_config import read_config
 from voxstack.importers.vits import cut_vits
 from voxstack.importers.vits_parity import Chain, open_session
@@ -83,9 +83,7 @@ def test_a_default_beyond_the_usual_limit_sets_the_limit(tmp_path: Path) -> None
     inference = {"noise_scale": 1.7, "length_scale": 1.0, "noise_w": 1.4}
     config.write_text(json.dumps({**settings, "inference": inference}), encoding="utf-8")
 
-    controls = addon_json(cut_vits(onnx.load(str(MODEL))), read_config(config), name="joe", gain_db=0)[
-        "controls"
-    ]
+    controls = voice_json(cut_vits(onnx.load(str(MODEL))), read_config(config), gain_db=0)["controls"]
 
     assert controls["noise"] == {"default": 1.7, "min": 0.0, "max": 1.7}
     assert controls["noise_w"] == {"default": 1.4, "min": 0.0, "max": 1.4}

@@ -1,8 +1,8 @@
 """A SpeechT5 checkpoint becomes an addon that says what the library's generate_speech says."""
 
-import io
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from voxstack.core.nets import NetSpec
 from voxstack.core.ports import Port
 from voxstack.core.text import Sentence
 from voxstack.engine.loading import load_stack
-from voxstack.importers.checkpoint import CheckpointReport, import_sources, read_checkpoint
-from voxstack.importers.speecht5 import NetLoop, import_checkpoint, read_speakers, read_text, speak
+from voxstack.importers.checkpoint import import_sources
+from voxstack.importers.speecht5 import import_checkpoint
 from voxstack.importers.speecht5_nets import encode, guided_heads, refine, step
+from voxstack.importers.speecht5_parity import NetLoop, speak
+from voxstack.importers.speecht5_speakers import read_speakers
 from voxstack.importers.torch_export import run_net
 from voxstack.importers.vits import CutNet
+from voxstack.importers.writing import AddonReport
 from voxstack.stack.addon import load_addon, seal
 from voxstack.stack.front import build_front_end
 
@@ -51,12 +54,6 @@ SHAPE = {
     "encoder_max_relative_position": 8,
     "initializer_range": 0.3,
 }
-SENTENCES = (
-    "The quick brown fox jumps over the lazy dog.",
-    "Is it a fine day, or isn't it?",
-    "no",
-    "Wait… what ﬁne jugs!",
-)
 
 
 def model_of(vocabulary: int) -> Any:
@@ -88,32 +85,13 @@ def late_stop(stops: np.ndarray) -> tuple[float, int]:
     return float(highest[last - 1] + highest[last]) / 2, last + 1
 
 
-def write_tokenizer(path: Path) -> None:
-    model = io.BytesIO()
-    text = [*SENTENCES, "THE FIVE BOXING WIZARDS JUMP QUICKLY", "café"] * 9
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(text),
-        model_writer=model,
-        model_type="char",
-        vocab_size=200,
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        bos_id=0,
-        pad_id=PAD,
-        eos_id=2,
-        unk_id=3,
-        minloglevel=9,
-    )
-    path.write_bytes(model.getvalue())
-
-
 @dataclass(frozen=True)
 class Imported:
     model: Any
     folder: Path
     speakers: Path
     addon: Path
-    report: CheckpointReport
+    report: AddonReport
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -121,7 +99,7 @@ class Imported:
 
 
 @pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+def imported(tmp_path_factory: pytest.TempPathFactory, write_tokenizer: Callable[..., None]) -> Imported:
     root = tmp_path_factory.mktemp("checkpoints")
     folder, speakers, addon = root / "tts", root / "speakers.npz", root / "addons" / "reader"
     folder.mkdir()
@@ -148,7 +126,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
     hifigan.save_pretrained(root / "hifigan")
     import_sources([root / "hifigan"], root / "addons" / "universal")
     report = import_sources([folder, speakers], addon)
-    assert isinstance(report, CheckpointReport)
+    assert isinstance(report, AddonReport)
     return Imported(model, folder, speakers, addon, report)
 
 
@@ -456,46 +434,7 @@ def test_the_loop_stops_where_the_library_stops(
         assert len(got.mel) == len(want.mel) == 2 * wanted
 
 
-# Text
-
-
-def test_ids_are_the_librarys_own(imported: Imported) -> None:
-    own = transformers.SpeechT5Tokenizer(str(imported.folder / "spm_char.model"))
-    text = {**read_text(read_checkpoint(imported.folder)), "normalise": None}
-    front = build_front_end(text)
-
-    for sentence in SENTENCES:
-        (phonemes,) = front.phonemize(Sentence(sentence))
-        assert phonemes.ids.tolist() == own(sentence).input_ids
-
-
-def test_digits_are_left_alone_where_the_language_is_not_known(imported: Imported, tmp_path: Path) -> None:
-    imported.model.save_pretrained(tmp_path)
-    write_tokenizer(tmp_path / "spm_char.model")
-
-    assert "normalise" not in read_text(read_checkpoint(tmp_path))
-
-
-def test_a_checkpoint_without_its_characters_is_refused(imported: Imported, tmp_path: Path) -> None:
-    imported.model.save_pretrained(tmp_path / "tts")
-
-    with pytest.raises(ImporterError) as caught:
-        import_checkpoint(tmp_path / "tts", tmp_path / "out", imported.speakers)
-
-    assert str(caught.value) == (
-        f"{tmp_path / 'tts'}: there is no spm_char.model, the characters that the model reads"
-    )
-
-
-def test_a_tokenizer_that_is_none_is_refused(imported: Imported, tmp_path: Path) -> None:
-    imported.model.save_pretrained(tmp_path)
-    (tmp_path / "spm_char.model").write_bytes(b"characters")
-
-    with pytest.raises(ImporterError, match=r"spm_char\.model: not a sentencepiece model"):
-        read_text(read_checkpoint(tmp_path))
-
-
-# Speakers
+# Refusals
 
 
 def test_the_model_needs_a_speaker(imported: Imported, tmp_path: Path) -> None:
@@ -517,56 +456,3 @@ def test_a_model_for_another_task_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ImporterError, match="is a SpeechT5ForSpeechToText; want a SpeechT5ForTextToSpeech"):
         import_checkpoint(tmp_path / "asr", tmp_path / "out")
-
-
-def save(path: Path, **arrays: Any) -> Path:
-    np.savez(path, **arrays)
-    return path
-
-
-def test_embeddings_are_read_by_name_and_brought_to_unit_length(tmp_path: Path) -> None:
-    table = np.array([[3.0, 4.0], [0.0, 2.0]])
-
-    speakers = read_speakers(save(tmp_path / "some.npz", anna=table[0], men=table), width=2)
-    np.save(tmp_path / "ben.npy", table[1])
-
-    assert speakers.names == ("anna", "men-0", "men-1")
-    np.testing.assert_allclose(speakers.table, [[0.6, 0.8], [0.6, 0.8], [0, 1]], rtol=1e-6)
-    assert read_speakers(tmp_path / "ben.npy", width=2).names == ("ben",)
-
-
-def test_the_speaker_net_picks_a_row(tmp_path: Path) -> None:
-    speakers = read_speakers(save(tmp_path / "some.npz", anna=np.array([3.0, 4.0]), ben=[0, 1]), width=2)
-
-    got = run_net(speakers.net(), {"speaker": np.array([1, 0])})
-
-    np.testing.assert_allclose(got["speaker_embedding"], [[0, 1], [0.6, 0.8]], rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("array", "fault"),
-    [
-        (np.ones((2, 3)), r"'x' is float64 \[2, 3\]; want \[2\] or \[speakers, 2\]"),
-        (np.ones((1, 2, 2)), r"'x' is float64 \[1, 2, 2\]; want"),
-        (np.zeros((0, 2)), r"'x' is float64 \[0, 2\]; want"),
-        (np.array(["a", "b"]), r"'x' is <U1 \[2\]; want"),
-        (np.array([[1, 1], [0, 0]]), "'x' holds an embedding of zeros, or one that is not finite"),
-        (np.array([1, np.nan]), "'x' holds an embedding of zeros, or one that is not finite"),
-        (np.array([object(), object()]), "no .npy or .npz of numbers: Object arrays cannot be loaded"),
-    ],
-    ids=["width", "rank", "none", "words", "zeros", "nan", "pickle"],
-)
-def test_what_is_no_embedding_is_refused(tmp_path: Path, array: np.ndarray, fault: str) -> None:
-    with pytest.raises(ImporterError, match=fault):
-        read_speakers(save(tmp_path / "some.npz", x=array), width=2)
-
-
-def test_a_file_that_holds_no_arrays_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "some.npy").write_bytes(b"speaker")
-
-    with pytest.raises(ImporterError, match=r"no \.npy or \.npz of numbers"):
-        read_speakers(tmp_path / "some.npy", width=2)
-    with pytest.raises(ImporterError, match=r"no \.npy or \.npz of numbers: .*No such file"):
-        read_speakers(tmp_path / "other.npy", width=2)
-    with pytest.raises(ImporterError, match="holds no embeddings"):
-        read_speakers(save(tmp_path / "empty.npz"), width=2)

@@ -467,7 +467,7 @@ def test_the_report_says_what_was_measured(sources: Path, tmp_path: Path) -> Non
     lines = dict(import_sources([sources / "parallel.onnx"], tmp_path / "voice").lines())
 
     assert lines["mel"] == "80 bands, 24000 Hz, 300 samples a frame"
-    assert lines["context"] == "postnet 2 | 2 frames"
+    assert lines["context"] == "decoder all, postnet 2 | 2 frames"
     assert lines["longest"] == "7.5 s in one utterance, as its table of positions is long"
     assert lines["chain vs. model"].endswith("greatest difference, equal durations")
 

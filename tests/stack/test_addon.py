@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import make_tone
-from voxstack.core.errors import VoxstackError
+from voxstack.core.errors import ConfigError, VoxstackError
 from voxstack.core.streams import EVERYTHING
 from voxstack.stack.addon import load_addon, pack, seal
 
@@ -57,7 +57,8 @@ def test_a_control_may_not_be_called_ids(folder):
 
 def test_the_frame_rate_is_exact(folder):
     assert load_addon(folder).frame_rate == 100
-    edit(folder, mel={**make_tone.MEL, "hop": 256}, audio={"sample_rate": 22050})
+    mel = {**make_tone.MEL, "hop": 256, "sample_rate": 22050}
+    edit(folder, mel=mel, audio={"sample_rate": 22050})
     assert str(load_addon(folder).frame_rate) == "11025/128"
 
 
@@ -186,3 +187,12 @@ def test_a_pack_may_not_lie_in_what_it_packs(folder):
         "choose another place"
     )
     load_addon(folder)
+
+
+def test_mels_of_another_rate_than_the_audio_s_are_refused(folder):
+    edit(folder, audio={"sample_rate": 22050})
+    with pytest.raises(ConfigError) as caught:
+        load_addon(folder)
+    assert str(caught.value).endswith(
+        "$: audio.sample_rate is 22050, but its mels are made for 16000 Hz; want the same"
+    )

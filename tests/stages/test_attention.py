@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxstack.core.errors import ConfigError
-from voxstack.stages.decoder.attention import FINDINGS, AttentionLimits, AttentionWatch
+from voxstack.stages.decoder.attention import ENDING, AttentionLimits, AttentionWatch
 
 pytestmark = pytest.mark.unit
 
@@ -99,6 +99,11 @@ def test_leaving_out_the_end_is_found_only_when_it_ends():
     assert (finding.kind, finding.text) == ("unread", "the last 6 of 10 symbols were never read")
 
 
+def test_of_a_short_utterance_half_may_be_left_out():
+    assert kinds([0, 1], symbols=4, is_over=True) == []
+    assert kinds([0], symbols=4, is_over=True) == ["unread"]
+
+
 def test_leaving_out_as_much_as_is_allowed_is_nothing():
     assert kinds([0, 1, 2, 3, 4, 5], is_over=True) == []
 
@@ -135,7 +140,7 @@ def test_what_is_found_does_not_depend_on_chunks(positions, chunk):
         ({"most_repeats": -2}, "$.attention.most_repeats: got -2, want 0 or more, or null"),
         (
             {"ends_on": ("stall", "sleep")},
-            "$.attention.ends_on[1]: got 'sleep', want one of stall, back, repeat, skip, unread",
+            "$.attention.ends_on[1]: got 'sleep', want one of stall, back, repeat, skip",
         ),
     ],
 )
@@ -147,4 +152,4 @@ def test_limits_that_make_no_sense_are_refused(limits, message):
 
 def test_the_defaults_are_limits_that_make_sense():
     AttentionLimits().check(path="$")
-    assert set(AttentionLimits().ends_on) <= set(FINDINGS)
+    assert set(AttentionLimits().ends_on) <= set(ENDING)

@@ -96,7 +96,7 @@ def test_it_heads_a_stream_and_gives_the_frames_of_its_net(numpy_net):
     block = wire(net_of(numpy_net, *counting(5)))
     assert block.takes == {"memory": MEMORY}
     assert block.consumes is None
-    assert block.gives == {"frames": Port("frames", "float32", ("frames", 3), RATE)}
+    assert block.gives == {"frames": Port("frames", "float32", ("frames", 3), RATE, sequential=True)}
     assert block.timing == Timing()
     assert block.frames_per_step == 2
 
@@ -179,6 +179,12 @@ def test_the_mask_is_one_for_every_symbol(numpy_net):
     inputs = {**INPUTS, "mask": ("float32", ["batch", "phonemes"])}
     frames, _ = spoken(wire(net_of(numpy_net, masked, inputs, mask="mask")))
     assert len(frames)
+
+
+def test_an_utterance_that_ends_before_its_first_frame_is_reported(numpy_net):
+    frames, (event,) = spoken(wire(net_of(numpy_net, *counting(1)), keeps_stop_step=False))
+    assert len(frames) == 0
+    assert (event.kind, event.text) == ("decoder.empty", "it ended before its first frame")
 
 
 @pytest.mark.parametrize(("keeps", "frames"), [(True, 10), (False, 8)])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxstack.core.errors import ConfigError, RequestError
+from voxstack.core.events import Event, listening
 from voxstack.core.text import FrontEnd, Phonemes, Sentence
 from voxstack.stack.front import build_front_end
 
@@ -44,6 +45,10 @@ def voiced(front: FrontEnd, text: str) -> list[Phonemes]:
         (
             {**ESPEAK, "start": "<>"},
             "$.text.start: '<>' has no ids in phoneme_ids; add it or set start to null",
+        ),
+        (
+            {**CHARACTERS, "unknown": "?"},
+            "$.text.unknown: '?' has no ids in phoneme_ids; add it or leave it out",
         ),
     ],
 )
@@ -110,6 +115,27 @@ def test_offsets_reach_the_request_through_every_layer() -> None:
     assert {"Hi", "Dr.", "Smith", "paid", "$12.50"} <= words
 
 
+def test_phonemes_are_spelt_in_the_alphabet_of_the_voice() -> None:
+    pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
+    ids = {symbol: [n] for n, symbol in enumerate(["HH", "AH0", "L", "OW1", "W", "AO1", "T", "ER0"])}
+    config = {"type": "espeak", "voice": "en-us", "phoneme_ids": ids, "alphabet": "arpabet"}
+    [phonemes] = build_front_end({**config, "start": None, "end": None, "spacer": None}).phonemize(
+        Sentence("Hello [[wˈɔːɾɚ wˈɔː]]")
+    )
+    assert " ".join(phonemes.symbols) == "HH AH0 L OW1 W AO1 T ER0 W AO1"
+    assert phonemes.spans.tolist()[0] == [0, 5]
+    assert phonemes.spans.tolist()[4] == [6, 21]
+
+
+def test_characters_are_read_as_the_options_say() -> None:
+    ids = {symbol: [n] for n, symbol in enumerate(["?", " ", "f", "i", "x"])}
+    options = {"lowercase": True, "form": "NFKC", "spaces": "single", "unknown": "?"}
+    [phonemes] = build_front_end({"type": "characters", "phoneme_ids": ids, **options}).phonemize(
+        Sentence(" ﬁX  日本x ")
+    )
+    assert phonemes.symbols == ("f", "i", "x", " ", "?", "x")
+
+
 def test_the_pause_follows_the_last_utterance_of_a_sentence() -> None:
     pytest.importorskip("espeakng_loader", reason="the extra 'espeak' is not installed")
     found = build_front_end(ESPEAK).phonemize(Sentence("Dr. Smith is here.", pause_ms=120))
@@ -120,3 +146,23 @@ def test_pauses_can_be_chosen() -> None:
     splitter = build_front_end({**CHARACTERS, "pauses_ms": {"sentence": 7}}).splitter()
     found = [*splitter.feed("Aa. Bb\n\nC"), *splitter.finish()]
     assert [sentence.pause_ms for sentence in found] == [7, 350, 0]
+
+
+def test_unknown_characters_are_noticed() -> None:
+    front = build_front_end(
+        {**CHARACTERS, "phoneme_ids": {**CHARACTERS["phoneme_ids"], "?": [20]}, "unknown": "?"}
+    )
+    events: list[Event] = []
+    with listening(events.append):
+        found = voiced(front, "abc.\n\na\u0301d 大家 e.")
+    assert ["".join(phonemes.symbols) for phonemes in found] == ["abc.", "a?d ? e."]
+    assert [event.values["skipped"] for event in events] == ["a\u0301", "大家"]
+
+
+def test_a_spacer_does_not_hide_what_is_unknown() -> None:
+    ids = {symbol: [n] for n, symbol in enumerate("ab?")}
+    options = {"type": "characters", "phoneme_ids": ids, "unknown": "?", "spacer": "a"}
+    events: list[Event] = []
+    with listening(events.append):
+        voiced(build_front_end(options), "abXYb")
+    assert [event.values for event in events] == [{"skipped": "XY", "span": [2, 4]}]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxstack.core.errors import ConfigError, RequestError
+from voxstack.core.events import Event, listening
 from voxstack.core.text import FrontEnd, Phonemes, Sentence
 from voxstack.stack.front import build_front_end
 from voxstack.stages.phonemes import pinyin
@@ -132,26 +133,50 @@ def test_a_voice_without_frame_or_separator_gets_the_bare_sounds() -> None:
 
 
 def test_clauses_are_spoken_one_by_one(front: FrontEnd) -> None:
-    found = sentences(front, "他说：“你好，” 然后，走了。再见")
+    found = sentences(front, "他大声地说道：“你们大家都好，” 然后他们走了。再见")
     assert [(sentence.text, sentence.pause_ms) for sentence in found] == [
-        ("他说：", 200),
-        ("“你好，”", 200),
-        ("然后，", 200),
-        ("走了。", 120),
+        ("他大声地说道：", 200),
+        ("“你们大家都好，”", 200),
+        ("然后他们走了。", 120),
         ("再见", 0),
     ]
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("一、二、三、四", ["一、二、三、四"]),
+        ("一、二、三、四、五、六、七、八、九、十", ["一、二、三、四、五、六、七、八、九、十"]),
+        ("你好，我们今天去公园，好吗？好。", ["你好，我们今天去公园，好吗？", "好。"]),
+        ("你好，我们今天去公园，大家一起去吧，好\n吗", ["你好，我们今天去公园，", "大家一起去吧，好", "吗"]),
+        ("好" * 57 + "，好。", ["好" * 57 + "，好。"]),
+        ("好" * 58 + "，好的。", ["好" * 58 + "，", "好的。"]),
+    ],
+)
+def test_short_clauses_are_joined(front: FrontEnd, text: str, wanted: list[str]) -> None:
+    assert [sentence.text for sentence in sentences(front, text)] == wanted
+
+
+@pytest.mark.parametrize(
     ("text", "count"),
-    [("现在8：30了", 1), ("有1，000个", 1), ("3、4月", 1), ("3、四月", 2), ("三、4月", 2), ("1。，2", 2)],
+    [
+        ("现在已经是8：30了我们走吧", 1),
+        ("一共有了1，000000个", 1),
+        ("2024年3、4月份我们再去", 1),
+        ("2024年3、四月份我们再去", 2),
+        ("2024年三、4月份我们再去", 2),
+        ("1。，2", 2),
+    ],
 )
 def test_a_clause_does_not_end_between_digits(front: FrontEnd, text: str, count: int) -> None:
     assert len(sentences(front, text)) == count
 
 
 def test_a_digit_of_the_sentence_before_does_not_join_a_clause(front: FrontEnd) -> None:
-    assert [sentence.text for sentence in sentences(front, "1" * 60 + "，2")] == ["1" * 60, "2"]
+    assert [sentence.text for sentence in sentences(front, "1" * 60 + "，2345678")] == [
+        "1" * 60,
+        "，2345678",
+    ]
 
 
 CHINESE = st.lists(
@@ -239,6 +264,42 @@ def test_a_text_without_chinese_is_refused(front: FrontEnd, text: str, wanted: s
 def test_a_foreign_sentence_between_others_is_skipped(front: FrontEnd) -> None:
     found = sentences(front, "好。OK. Yes！再见。12。")
     assert [sentence.text for sentence in found] == ["好。", "再见。", "12。"]
+
+
+@pytest.mark.parametrize("rare", ["噷", "兙", "O2O", "㐂"])
+def test_a_sentence_without_sounds_between_others_is_skipped(front: FrontEnd, rare: str) -> None:
+    text = f"你好。{rare}。再见。"
+    assert [sentence.text for sentence in sentences(front, text)] == ["你好。", "再见。"]
+    assert len(voiced(front, text)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("我说 Hello, world！好。", [("Hello, world", 3, 15)]),
+        ("你好。Bye now. 再见。", [("Bye now.", 3, 11)]),
+        ("😀我有12 <b>个</b>OK。好兙。", [("OK", 14, 16), ("兙", 18, 19)]),
+        ("A我B", [("A", 0, 1), ("B", 2, 3)]),
+        ("我 &amp; 你", [("&amp;", 2, 7)]),
+        ("他说：“你好！” ……（100%）。", []),
+    ],
+)
+def test_what_has_no_sounds_is_noticed(
+    front: FrontEnd, text: str, wanted: list[tuple[str, int, int]]
+) -> None:
+    events: list[Event] = []
+    with listening(events.append):
+        voiced(front, text)
+    assert events == [
+        Event(
+            "text.skipped",
+            "text",
+            0,
+            f"no sounds for '{skipped}'; skipped",
+            {"skipped": skipped, "span": [start, stop]},
+        )
+        for skipped, start, stop in wanted
+    ]
 
 
 def test_digits_are_spoken_only_if_normalised() -> None:

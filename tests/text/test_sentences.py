@@ -113,6 +113,22 @@ def test_a_long_sentence_is_cut_at_its_best_inner_boundary() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "lengths"),
+    [
+        ("妈" * 60 + "。", [40, 21]),
+        ("妈" * 62 + "！好。", [40, 23, 2]),
+        ("x" * 61, [40, 21]),
+        ("妈" * 60, [60]),
+        ("x" * 60 + " \n", [60]),
+        ("妈" * 80, [60, 20]),
+        ("four " * 12 + "end.", [39, 24]),
+    ],
+)
+def test_no_cut_leaves_an_orphan(text: str, lengths: list[int]) -> None:
+    assert [len(sentence) for sentence in texts(text, max_characters=60)] == lengths
+
+
+@pytest.mark.parametrize(
     "text", ["a" * 200_000, " " * 200_000, "!" * 200_000, "\n" * 200_000, "<a" * 100_000]
 )
 def test_an_endless_text_keeps_memory_flat(text: str) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from voxstack.cli import options
-from voxstack.core.errors import VoxstackError
+from voxstack.cli.event_row import event_row
+from voxstack.cli.text_file import TextFile
+from voxstack.core.errors import ConfigError, RequestError, VoxstackError
 
 if TYPE_CHECKING:
     from voxstack.cli.compare_page import Failed
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-DONE, FAILED = 0, 1
+DONE, FAILED, WRONG_REQUEST = 0, 1, 2
 
 
 @click.command(
@@ -75,29 +77,32 @@ def command(
     require_matplotlib()  # before minutes of work, not after
     scores = None if judged is None else read_scores(judged)
     results: list[Spoken | Failed] = []
-    for voice in voices:
-        try:
-            results.append(
-                speak(
-                    voice,
-                    texts[voice],
-                    controls=controls,
-                    profile=profile,
-                    folders=folders,
-                    vocoder=vocoder,
+    failures: list[Exception] = []
+    with TextFile(out) as file:
+        for voice in voices:
+            try:
+                results.append(
+                    speak(
+                        voice,
+                        texts[voice],
+                        controls=controls,
+                        profile=profile,
+                        folders=folders,
+                        vocoder=vocoder,
+                    )
                 )
-            )
-        except (VoxstackError, OSError) as error:
-            results.append(Failed(voice, texts[voice], f"{type(error).__name__}: {error}"))
-            click.echo(f"voxstack compare: {voice}: {type(error).__name__}: {error}", err=True)
-    chosen = ", ".join(f"{name} {value}" for name, value in controls.items() if name != "seed")
-    told = [
-        ("Text", text),
-        ("Seed", str(controls.get("seed", 0))),
-        ("Controls", chosen or "each voice's own"),
-        ("Machine", f"{platform.system()} {platform.machine()}"),
-    ]
-    out.write_text(comparison_page(results, told=told, scores=scores), encoding="utf-8")
+            except (VoxstackError, OSError) as error:
+                failures.append(error)
+                results.append(Failed(voice, texts[voice], f"{type(error).__name__}: {error}"))
+                click.echo(f"voxstack compare: {voice}: {type(error).__name__}: {error}", err=True)
+        chosen = ", ".join(f"{name} {value}" for name, value in controls.items() if name != "seed")
+        told = [
+            ("Text", text),
+            ("Seed", str(controls.get("seed", 0))),
+            ("Controls", chosen or "each voice's own"),
+            ("Machine", f"{platform.system()} {platform.machine()}"),
+        ]
+        file.write(comparison_page(results, told=told, scores=scores))
     told_of = [_row(result) for result in results]
     if is_json:
         report = {"text": text, "seed": controls.get("seed", 0), "out": str(out), "voices": told_of}
@@ -105,7 +110,10 @@ def command(
     else:
         click.echo(_screen(told_of))
         click.echo(f"written  {out}")
-    return FAILED if any("error" in row for row in told_of) else DONE
+    if not failures:
+        return DONE
+    is_wrong = all(isinstance(error, RequestError | ConfigError) for error in failures)
+    return WRONG_REQUEST if is_wrong and len(failures) == len(voices) else FAILED
 
 
 def _texts(voices: Sequence[str], text: str, says: Sequence[str]) -> dict[str, str]:
@@ -136,17 +144,17 @@ def _row(result: "Spoken | Failed") -> dict[str, Any]:
         "licence": result.facts["licence"],
         "languages": list(result.languages),
         "vocoder": result.facts["vocoder"],
+        "vocoder_licence": result.facts.get("vocoder_licence"),
         "audio_s": round(result.audio.duration_s, 4),
         "sample_rate": result.audio.sample_rate,
-        "first_audio_ms": round(result.first_audio_ms, 2),
+        "first_audio_ms": None if result.first_audio_ms is None else round(result.first_audio_ms, 2),
         "wall_s": round(result.wall_s, 4),
         "rtf": None if result.rtf is None else round(result.rtf, 4),
         "chunks": len(result.arrivals),
         "chunks_ms": [round(arrival.audio_ms, 1) for arrival in result.arrivals],
         "seed": result.seed,
         "events": [
-            {"kind": notice.kind, "where": notice.where, "audio_s": round(notice.at_s, 3)}
-            | {"text": notice.text}
+            event_row(notice.event, utterance=notice.utterance, audio_s=notice.at_s)
             for notice in result.notices
         ],
     }
@@ -158,7 +166,7 @@ def _screen(rows: Sequence[dict[str, Any]]) -> str:
         if "error" in row
         else [
             row["voice"],
-            f"{row['first_audio_ms']:.0f} ms",
+            "-" if row["first_audio_ms"] is None else f"{row['first_audio_ms']:.0f} ms",
             "-" if row["rtf"] is None else f"{row['rtf']:.3f}",
             f"{row['audio_s']:.2f} s",
             str(row["chunks"]),

@@ -2,8 +2,9 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -66,8 +67,9 @@ def comparison_page(
               scores   what judged the voices elsewhere
     Raises:   RequestError if matplotlib is not installed
     """
+    results = _told_apart(results)
     spoken = [result for result in results if isinstance(result, Spoken)]
-    plots = Plots(max((one.audio.duration_s for one in spoken), default=1.0))
+    plots = Plots(max((one.audio.duration_s for one in spoken), default=1.0), spoken)
     names = ", ".join(dict.fromkeys(result.voice for result in results))
     title = escape(f"Voices compared: {names}")
     parts = [
@@ -100,6 +102,17 @@ def comparison_page(
     return "\n".join(parts)
 
 
+def _told_apart(results: Sequence[Spoken | Failed]) -> list[Spoken | Failed]:
+    """Return the results, with the path beside each name that several have."""
+    many = Counter(result.voice for result in results)
+    return [
+        replace(result, voice=f"{result.voice} ({result.path})")
+        if isinstance(result, Spoken) and many[result.voice] > 1
+        else result
+        for result in results
+    ]
+
+
 def _overview(results: Sequence[Spoken | Failed]) -> str:
     heads = ["Voice", "First audio", "Real-time factor", "Time", "Audio", "Chunks", "Events"]
     heads += ["Led by", "Languages", "Family", "Licence"]
@@ -112,7 +125,7 @@ def _overview(results: Sequence[Spoken | Failed]) -> str:
         words = [_led_by(result), ", ".join(result.languages) or "-"]
         words += [result.facts["family"], result.facts["licence"]]
         numbers = [
-            f"{result.first_audio_ms:.0f} ms",
+            "-" if result.first_audio_ms is None else f"{result.first_audio_ms:.0f} ms",
             "-" if result.rtf is None else f"{result.rtf:.3f}",
             _duration(result.wall_s),
             f"{result.audio.duration_s:.2f} s",
@@ -146,12 +159,13 @@ def _told(spoken: Spoken, plots: Plots, number: int) -> str:
         ("Family", spoken.facts["family"]),
         ("Version", spoken.facts["version"]),
         ("Vocoder", spoken.facts["vocoder"]),
+        *(("Vocoder's licence", spoken.facts[key]) for key in ("vocoder_licence",) if key in spoken.facts),
         ("Led by", _led_by(spoken)),
         ("Sample rate", f"{spoken.audio.sample_rate} Hz"),
         ("Profile", f"{spoken.profile} ({spoken.runtime})"),
-        ("Chunks", f"{chunks} ms"),
+        ("Chunks", f"{chunks} ms" if chunks else "-"),
     ]
-    drawn = quote(spoken.stack_svg, safe=" =:/'(),;")
+    drawn = quote(spoken.stack_svg, safe=" =:/'(),;", errors="replace")
     name = escape(spoken.voice)
     has_mel = any(utterance.mel is not None for utterance in spoken.utterances)
     mel = "Mel, as it flowed to the vocoder" if has_mel else "Mel, computed from the audio for the eye"
@@ -197,8 +211,8 @@ def _noticed(spoken: Spoken) -> str:
     if not spoken.notices:
         return '<p class="soft">No events: nothing went wrong that a block would notice.</p>'
     items = [
-        f'<li class="bad">{notice.at_s:.2f} s: {escape(notice.kind)} in {escape(notice.where)}: '
-        f"{escape(notice.text)}</li>"
+        f'<li class="bad">{notice.at_s:.2f} s: {escape(notice.event.kind)} in {escape(notice.event.where)}: '
+        f"{escape(notice.event.text)}</li>"
         for notice in spoken.notices
     ]
     return f"<h3>Events, red lines in the drawings</h3><ol>{''.join(items)}</ol>"

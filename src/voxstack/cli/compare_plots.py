@@ -15,9 +15,9 @@ import numpy as np
 
 from voxstack.cli.compare_voice import Spoken, Utterance
 from voxstack.core.errors import RequestError
-from voxstack.core.ports import Array
+from voxstack.core.ports import Array, MelFormat
 
-__all__ = ["Plots", "log_mel", "require_matplotlib"]
+__all__ = ["Plots", "log_mel", "mel_range", "require_matplotlib"]
 
 INK = "#767676"
 BLUE, ORANGE, RED = "#4a86c5", "#d98324", "#e0352b"
@@ -27,19 +27,24 @@ COLUMNS = 900
 MOST_NAMED_SYMBOLS = 70
 MEL_BANDS, MEL_RATE, MEL_WINDOW_S = 80, 100, 0.04
 DARKEST_DB = 80.0
+MEL_PERCENTILES = 1.0, 99.5
+"""Values beyond these are shown as these: a few outliers must not take the colours of all the rest."""
 
 
 class Plots:
     """Draw voices on one time axis.
 
     In:       until_s  seconds that every time axis shows
+              spoken   the voices; where their mels are of one format, their colours mean the same
     Raises:   RequestError if matplotlib is not installed
     """
 
-    def __init__(self, until_s: float) -> None:
+    def __init__(self, until_s: float, spoken: Sequence[Spoken] = ()) -> None:
         self._mpl = require_matplotlib()
         self._until_s = until_s or 1.0
         self._number = 0
+        self._spoken = spoken
+        self._ranges: dict[MelFormat, tuple[float, float]] = {}
 
     def waveform(self, spoken: Spoken) -> str:
         """Return the waveform as an envelope."""
@@ -62,8 +67,8 @@ class Plots:
 
         def draw(axes: Any) -> None:
             if flowed:
-                self._mels(axes, flowed)
-            else:
+                self._mels(axes, flowed, self._range(spoken))
+            elif len(spoken.audio.samples):
                 mel = log_mel(spoken.audio.samples, spoken.audio.sample_rate)
                 self._image(axes, mel.T, (0, spoken.audio.duration_s, 0, MEL_BANDS))
                 axes.set(ylim=(0, MEL_BANDS))
@@ -92,7 +97,7 @@ class Plots:
                 else:
                     _boxes(axes, utterance.positions, begin_s=begin, rate=rate, base=base)
                 base += len(names)
-            axes.set(ylim=(0, total), ylabel="symbol")
+            axes.set(ylim=(0, max(total, 1)), ylabel="symbol")
             if total <= MOST_NAMED_SYMBOLS:
                 named = [name for names in symbols for name in names]
                 axes.set_yticks(np.arange(total) + 0.5, named, fontsize=7, parse_math=False)
@@ -109,21 +114,33 @@ class Plots:
         there = np.cumsum(brought)
 
         def draw(axes: Any) -> None:
+            axes.set(ylabel="audio, s")
+            axes.set_xlabel("seconds after the request")
+            if not len(at):
+                return
             heard_at, heard = _heard(at, brought)
             axes.step([0, *at, heard_at[-1]], [0, *there, there[-1]], where="post", color=BLUE)
             axes.plot(heard_at, heard, color=ORANGE, linestyle="--")
             axes.plot(at, there, "o", color=BLUE, markersize=3)
             axes.text(0.99, 0.08, "- - heard   — delivered", transform=axes.transAxes, ha="right", fontsize=8)
-            axes.set(xlim=(0, None), ylim=(0, there[-1] * 1.05), ylabel="audio, s")
-            axes.set_xlabel("seconds after the request")
+            axes.set(xlim=(0, None), ylim=(0, there[-1] * 1.05))
 
         label = f"{len(at)} chunks of {spoken.voice}: audio delivered and audio heard over time"
         return self._drawn(label, 1.6, draw, is_time=False)
 
-    def _mels(self, axes: Any, utterances: Sequence[Utterance]) -> None:
+    def _range(self, spoken: Spoken) -> tuple[float, float]:
+        """Return the mel values between which the colours of this voice, and all of its format, lie."""
+        kind = spoken.mel_format
+        if kind is None:
+            return mel_range([spoken])
+        if kind not in self._ranges:
+            alike = [one for one in self._spoken if one.mel_format == kind]
+            self._ranges[kind] = mel_range(alike or [spoken])
+        return self._ranges[kind]
+
+    def _mels(self, axes: Any, utterances: Sequence[Utterance], colour_range: tuple[float, float]) -> None:
         mels = [utterance.mel for utterance in utterances if utterance.mel is not None]
-        low = min(float(mel.min(initial=0)) for mel in mels)
-        high = max(float(mel.max(initial=low)) for mel in mels)
+        low, high = colour_range
         for utterance, mel in zip(utterances, mels, strict=True):
             end = utterance.start_s + utterance.duration_s
             self._image(axes, mel.T, (utterance.start_s, end, 0, mel.shape[1]), low=low, high=high)
@@ -139,6 +156,8 @@ class Plots:
         high: float | None = None,
     ) -> None:
         """Draw values, rows from the bottom up, at their own resolution; few colours keep the page small."""
+        if not values.size or extent[0] == extent[1] or extent[2] == extent[3]:
+            return
         axes.imshow(
             values,
             cmap=self._mpl.colormaps["magma"].resampled(64),
@@ -156,7 +175,7 @@ class Plots:
         _, top = axes.get_ylim()
         for number, notice in enumerate(spoken.notices, 1):
             axes.axvline(notice.at_s, color=RED, linewidth=1.2)
-            label = f" {number} {notice.kind}" if named else f" {number}"
+            label = f" {number} {notice.event.kind}" if named else f" {number}"
             is_late = notice.at_s > 0.7 * self._until_s
             axes.text(
                 notice.at_s,
@@ -239,6 +258,18 @@ def log_mel(samples: Array, sample_rate: int) -> Array:
     return np.maximum(db, -DARKEST_DB).astype(np.float32)
 
 
+def mel_range(spoken: Sequence[Spoken]) -> tuple[float, float]:
+    """Return the mel values that the darkest and the brightest colour stand for."""
+    values = [
+        utterance.mel.ravel() for one in spoken for utterance in one.utterances if utterance.mel is not None
+    ]
+    joined = np.concatenate([np.zeros(0, np.float32), *values])
+    if not joined.size:
+        return 0.0, 1.0
+    low, high = np.percentile(joined, MEL_PERCENTILES)
+    return float(low), float(high)
+
+
 def _symbols(utterance: Utterance) -> tuple[str, ...]:
     """Return the symbols of an utterance, numbered where what was aligned are not its phonemes."""
     size = int(utterance.positions.max(initial=-1)) + 1
@@ -251,6 +282,8 @@ def _symbols(utterance: Utterance) -> tuple[str, ...]:
 
 def _boxes(axes: Any, positions: Array, *, begin_s: float, rate: float, base: int) -> None:
     """Draw a box for each symbol, as wide as it lasts."""
+    if not len(positions):
+        return
     cuts = np.flatnonzero(np.diff(positions)) + 1
     starts = np.concatenate([[0], cuts])
     stops = np.concatenate([cuts, [len(positions)]])

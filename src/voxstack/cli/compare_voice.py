@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from voxstack.core.errors import NetError
-from voxstack.core.events import ALIGNMENT
-from voxstack.core.ports import Array
+from voxstack.core.events import ALIGNMENT, Event
+from voxstack.core.ports import Array, MelFormat
 from voxstack.engine.audio import Audio
 from voxstack.engine.sentences import WrittenText
 from voxstack.engine.voice import Voice, load
-from voxstack.engine.watching import CHUNKS, Recording, Watcher
+from voxstack.engine.watching import Recording, Watcher
 from voxstack.stack.describe import rows, svg
 
 __all__ = ["REPEATS", "Arrival", "Notice", "Spoken", "Utterance", "speak"]
@@ -37,9 +37,8 @@ class Notice:
     """What a block reported, at its second of the audio."""
 
     at_s: float
-    kind: str
-    where: str
-    text: str
+    utterance: int
+    event: Event
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,15 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Spoken:
-    """All that a comparison shows of one voice."""
+    """All that a comparison shows of one voice.
+
+    path            where its addon is
+    first_audio_ms  None if it gave no audio
+    mel_format      of the mels that flowed to the vocoder, None if none did
+    """
 
     voice: str
+    path: str
     text: str
     facts: Mapping[str, str]
     languages: tuple[str, ...]
@@ -72,12 +77,13 @@ class Spoken:
     runtime: str
     seed: int
     audio: Audio
-    first_audio_ms: float
+    first_audio_ms: float | None
     wall_s: float
     arrivals: tuple[Arrival, ...]
     stack_svg: str
     stack_words: tuple[str, ...]
     frame_rate: float | None
+    mel_format: MelFormat | None = None
     utterances: tuple[Utterance, ...] = ()
     notices: tuple[Notice, ...] = ()
     is_attending: bool = False
@@ -111,34 +117,37 @@ def speak(
         if not np.array_equal(audio.samples, observed.samples):
             raise NetError("the same text and seed gave other audio the second time", where=voice.name)
         timed.append((arrivals, wall_s))
-    first_audio_ms = statistics.median(arrivals[0].at_ms for arrivals, _ in timed)
+    firsts = [arrivals[0].at_ms for arrivals, _ in timed if arrivals]
     middle = sorted(timed, key=lambda one: one[1])[REPEATS // 2]
     addon, below = voice.loaded.addon, voice.loaded.vocoder
-    rate = addon.frame_rate
+    rate = None if addon.frame_rate is None else float(addon.frame_rate)
     described = rows(voice.loaded.wired)
     utterances = _utterances(voice, text, seen, watcher.last)
     return Spoken(
         voice=voice.name,
+        path=addon.files.where,
         text=text,
         facts={
             "version": addon.config.version,
             "licence": addon.config.licence,
             "family": str(addon.config.origin.get("family", "-")),
-            "vocoder": f"{below.name} (licence {below.config.licence})" if below else "its own",
+            "vocoder": below.name if below else "its own",
+            **({"vocoder_licence": below.config.licence} if below else {}),
         },
         languages=addon.config.languages,
         profile=voice.loaded.profile,
         runtime=voice.loaded.runtime,
         seed=int(controls.get("seed", 0)),
         audio=observed,
-        first_audio_ms=first_audio_ms,
+        first_audio_ms=statistics.median(firsts) if firsts else None,
         wall_s=middle[1],
         arrivals=middle[0],
         stack_svg=svg(voice.name, described),
         stack_words=tuple(row.type for row in described if not row.is_container),
-        frame_rate=None if rate is None else float(rate),
+        frame_rate=rate,
+        mel_format=addon.mel,
         utterances=utterances,
-        notices=_notices(seen, utterances, None if rate is None else float(rate)),
+        notices=_notices(seen, watcher.last, sample_rate=voice.sample_rate, frame_rate=rate),
         is_attending=any(utterance.weights is not None for utterance in utterances),
     )
 
@@ -160,8 +169,12 @@ def _timed(
 def _utterances(voice: Voice, text: str, seen: Recording, last: str) -> tuple[Utterance, ...]:
     """Return what was seen, utterance by utterance, at its place in the audio."""
     front = WrittenText(text, voice.front)
+    places = seen.places(last)
     found: list[Utterance] = []
-    for number, (start, samples) in enumerate(_places(seen, last)):
+    end = 0
+    for number in range(max(places, default=-1) + 1):
+        start, samples = places.get(number, (end, 0))
+        end = start + samples
         phonemes = front.next(wait=True)
         positions, weights = _alignment(seen, number)
         found.append(
@@ -175,31 +188,6 @@ def _utterances(voice: Voice, text: str, seen: Recording, last: str) -> tuple[Ut
             )
         )
     return tuple(found)
-
-
-def _places(seen: Recording, last: str) -> list[tuple[int, int]]:
-    """Return the first sample and the number of samples of each utterance.
-
-    A chunk is what was read for it from the last block, after the pause if an utterance begins with it.
-    """
-    chunk_at: dict[int, int] = {}
-    position = 0
-    read: dict[int, int] = {}
-    for number, span in enumerate(seen.spans):
-        if span.lane == CHUNKS:
-            chunk_at[number] = position
-            position += span.facts.get("samples", 0)
-        elif span.lane == last and span.what == "read" and span.parent in chunk_at:
-            read[span.parent] = read.get(span.parent, 0) + span.facts["steps"]
-    places: dict[int, tuple[int, int]] = {}
-    for span in seen.spans:
-        if span.lane == last and span.what == "read" and span.parent in chunk_at and span.facts["steps"]:
-            utterance = span.facts["utterance"]
-            chunk = seen.spans[span.parent]
-            pause = chunk.facts["samples"] - read[span.parent]
-            start, samples = places.get(utterance, (chunk_at[span.parent] + pause, 0))
-            places[utterance] = (start, samples + span.facts["steps"])
-    return [places[number] for number in sorted(places)]
 
 
 def _alignment(seen: Recording, utterance: int) -> tuple[Array, Array | None]:
@@ -222,17 +210,13 @@ def _alignment(seen: Recording, utterance: int) -> tuple[Array, Array | None]:
     return positions, weights
 
 
-def _notices(
-    seen: Recording, utterances: tuple[Utterance, ...], frame_rate: float | None
-) -> tuple[Notice, ...]:
+def _notices(seen: Recording, last: str, *, sample_rate: int, frame_rate: float | None) -> tuple[Notice, ...]:
+    places = seen.places(last)
     return tuple(
         Notice(
-            at_s=utterances[noted.utterance].start_s + noted.event.step / (frame_rate or 1)
-            if noted.utterance < len(utterances)
-            else 0.0,
-            kind=noted.event.kind,
-            where=noted.event.where,
-            text=noted.event.text,
+            at_s=noted.audio_s(places, sample_rate=sample_rate, frame_rate=frame_rate),
+            utterance=noted.utterance,
+            event=noted.event,
         )
         for noted in seen.events
         if noted.event.kind != ALIGNMENT

@@ -50,7 +50,8 @@ def command(
     timing = loaded.block.timing
     if graph is not None:
         click.echo(f"drawn in {graph}")
-    click.echo(f"the whole: context {timing.left} | {timing.right} steps of its head")
+    reach = f"context {timing.left} | {timing.right} steps of its head"
+    click.echo(f"the whole: {'all steps of its head' if timing.lookahead is None else reach}")
 
 
 def _lines(row: Row) -> list[str]:
@@ -63,6 +64,8 @@ def _lines(row: Row) -> list[str]:
         lines.append(f"  timing   1 → {row.steps}")
     if row.context and any(row.context):
         lines.append(f"  context  {row.context[0]} | {row.context[1]} steps")
+    if row.needs_all:
+        lines.append("  ahead    needs the whole utterance")
     if row.ahead_ms:
         lines.append(f"  ahead    needs {row.ahead_ms:.0f} ms of what comes after")
     return lines

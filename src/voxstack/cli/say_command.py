@@ -7,14 +7,20 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from voxstack.cli import options
+from voxstack.cli.event_row import event_row
 from voxstack.core.errors import RequestError
-from voxstack.core.events import Event
+
+if TYPE_CHECKING:
+    from voxstack.core.events import Event
+    from voxstack.engine.audio import Audio
 
 __all__ = ["command"]
 
@@ -66,7 +72,7 @@ def command(
     first_audio_ms = 0.0
     started = time.perf_counter()
     heard: list[str] = []
-    events: list[dict[str, Any]] = []
+    noticed = _Events(ready.sample_rate, ready.loaded.addon.frame_rate)
     with contextlib.ExitStack() as stack:
         sinks: list[Any] = []
         if out is not None:
@@ -80,13 +86,14 @@ def command(
             if not samples:
                 first_audio_ms = (time.perf_counter() - started) * 1000
             chunks += 1
-            events += [_shown(event, samples / ready.sample_rate) for event in chunk.events]
+            noticed.hear(chunk)
             samples += len(chunk.samples)
             for sink in sinks:
                 sink.write(chunk)
             bar.update(max(0, chunk.span[1] - bar.pos))
         wall_s = time.perf_counter() - started
     audio_s = samples / ready.sample_rate
+    events = noticed.rows()
     report = {
         "voice": ready.name,
         "profile": ready.loaded.profile,
@@ -110,21 +117,52 @@ def command(
     config = ready.loaded.addon.config
     click.echo(f"voice             {ready.name} ({', '.join(config.languages)}; licence {config.licence})")
     click.echo(f"first audio       {first_audio_ms:.0f} ms")
-    click.echo(f"real-time factor  {wall_s / audio_s:.3f} ({audio_s:.1f} s of audio in {wall_s:.2f} s)")
+    rtf = f"{wall_s / audio_s:.3f}" if audio_s else "-"
+    click.echo(f"real-time factor  {rtf} ({audio_s:.1f} s of audio in {wall_s:.2f} s)")
     if out is not None:
         click.echo(f"written           {out}")
 
 
-def _shown(event: Event, audio_s: float) -> dict[str, Any]:
-    """Return an event as a program reads it; `audio_s` is where in the audio its chunk begins."""
-    return {
-        "kind": event.kind,
-        "net": event.where,
-        "frame": event.step,
-        "audio_s": round(audio_s, 3),
-        "text": event.text,
-        **event.values,
-    }
+class _Events:
+    """Collect what blocks noticed, each at its place in the request's audio."""
+
+    def __init__(self, sample_rate: int, frame_rate: Fraction | None) -> None:
+        self._sample_rate = sample_rate
+        self._frame_rate = frame_rate
+        self._span: tuple[int, int] | None = None
+        self._places: list[tuple[int, int]] = []
+        self._samples = 0
+        self._found: list[tuple[Event, int]] = []
+
+    def hear(self, chunk: "Audio") -> None:
+        """Take the next chunk; another span is another utterance, and the pause before it is all zeros."""
+        is_first = chunk.span != self._span
+        if is_first:
+            self._span = chunk.span
+            sound = np.flatnonzero(chunk.samples)
+            pause = int(sound[0]) if self._places and len(sound) else 0
+            self._places.append((self._samples + pause, 0))
+        self._samples += len(chunk.samples)
+        begin, _ = self._places[-1]
+        self._places[-1] = (begin, self._samples - begin)
+        for event in chunk.events:
+            # What has no frame yet while an utterance is under way is of the next one, encoded ahead.
+            is_ahead = not is_first and event.step == 0
+            self._found.append((event, len(self._places) - 1 + is_ahead))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the events as a program reads them; what nobody hears stands at its utterance's end."""
+        return [
+            event_row(event, utterance=utterance, audio_s=self._audio_s(event, utterance))
+            for event, utterance in self._found
+        ]
+
+    def _audio_s(self, event: "Event", utterance: int) -> float:
+        begin, size = self._places[utterance] if utterance < len(self._places) else (self._samples, 0)
+        inside_s = size / self._sample_rate
+        if self._frame_rate is not None:
+            inside_s = min(inside_s, float(event.step / self._frame_rate))
+        return begin / self._sample_rate + inside_s
 
 
 def _text(text: str | None, file: Path | None) -> str | Iterator[str]:

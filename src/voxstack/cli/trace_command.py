@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from voxstack.cli import options
+from voxstack.cli.event_row import event_row
+from voxstack.cli.text_file import TextFile
 from voxstack.core.events import ALIGNMENT
 
 __all__ = ["command"]
@@ -48,41 +50,51 @@ def command(
     from voxstack.engine.voice import load
     from voxstack.engine.watching import Watcher
 
-    watcher = Watcher()
-    ready = load(voice, profile, folders=folders, vocoder=vocoder, watch=watcher)
-    controls = options.chosen_controls(values)
-    if not cold:
-        ready.warm_up()
-    with watcher.recording() as seen:
-        samples = sum(len(chunk.samples) for chunk in seen.chunks(ready.chunks(text, **controls)))
-    spent = times(seen, watcher.lanes)
-    audio_s = samples / ready.sample_rate
-    report = {
-        "voice": ready.name,
-        "profile": ready.loaded.profile,
-        "runtime": ready.loaded.runtime,
-        "text": text,
-        "audio_s": round(audio_s, 4),
-        "sample_rate": ready.sample_rate,
-        "first_audio_ms": round(spent.first_audio_ms, 2),
-        "wall_s": round(spent.wall_ms / 1000, 4),
-        "rtf": round(spent.wall_ms / 1000 / audio_s, 4) if audio_s else None,
-        "chunks": spent.chunks,
-        "seed": controls.get("seed", 0),
-        "out": str(out),
-        "nets": [_rounded(asdict(net)) for net in spent.nets],
-        "outside_nets_ms": round(spent.outside_ms, 3),
-        "outside_nets_before_audio_ms": round(spent.outside_before_audio_ms, 3),
-        "events": [
-            {"kind": noted.event.kind, "where": noted.event.where, "utterance": noted.utterance}
-            | {"step": noted.event.step, "text": noted.event.text}
-            for noted in seen.events
-            if noted.event.kind != ALIGNMENT
-        ],
-    }
-    about = {key: value for key, value in report.items() if key not in ("out", "nets", "events")}
-    trace = chrome_trace(seen, watcher.lanes, title=f"voxstack trace {ready.name}", about=about)
-    out.write_text(json.dumps(trace, ensure_ascii=False), encoding="utf-8")
+    # A lone surrogate is written as the escape that JSON has for it.
+    with TextFile(out, errors="backslashreplace") as file:
+        watcher = Watcher()
+        ready = load(voice, profile, folders=folders, vocoder=vocoder, watch=watcher)
+        controls = options.chosen_controls(values)
+        if not cold:
+            ready.warm_up()
+        with watcher.recording() as seen:
+            samples = sum(len(chunk.samples) for chunk in seen.chunks(ready.chunks(text, **controls)))
+        spent = times(seen, watcher.lanes)
+        audio_s = samples / ready.sample_rate
+        places, frame_rate = seen.places(watcher.last), ready.loaded.addon.frame_rate
+        report = {
+            "voice": ready.name,
+            "profile": ready.loaded.profile,
+            "runtime": ready.loaded.runtime,
+            "text": text,
+            "audio_s": round(audio_s, 4),
+            "sample_rate": ready.sample_rate,
+            "first_audio_ms": round(spent.first_audio_ms, 2),
+            "wall_s": round(spent.wall_ms / 1000, 4),
+            "rtf": round(spent.wall_ms / 1000 / audio_s, 4) if audio_s else None,
+            "chunks": spent.chunks,
+            "seed": controls.get("seed", 0),
+            "out": str(out),
+            "nets": [_rounded(asdict(net)) for net in spent.nets],
+            "outside_nets_ms": round(spent.outside_ms, 3),
+            "outside_nets_before_audio_ms": round(spent.outside_before_audio_ms, 3),
+            "events": [
+                event_row(
+                    noted.event,
+                    utterance=noted.utterance,
+                    audio_s=noted.audio_s(
+                        places,
+                        sample_rate=ready.sample_rate,
+                        frame_rate=None if frame_rate is None else float(frame_rate),
+                    ),
+                )
+                for noted in seen.events
+                if noted.event.kind != ALIGNMENT
+            ],
+        }
+        about = {key: value for key, value in report.items() if key not in ("out", "nets", "events")}
+        trace = chrome_trace(seen, watcher.lanes, title=f"voxstack trace {ready.name}", about=about)
+        file.write(json.dumps(trace, ensure_ascii=False))
     click.echo(json.dumps(report, ensure_ascii=False) if is_json else _screen(report))
 
 

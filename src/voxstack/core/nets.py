@@ -38,6 +38,7 @@ class Ragged:
     hop        output steps per input step
     pad        value that stands beyond the utterance's ends; None: nothing may, windows stop there
     chunkable  False: every output step depends on the whole axis (global attention, LSTM)
+    least      input steps that it can run on at least; where an utterance has fewer, its last is repeated
     mask       name of an input that is 1 inside the utterance and 0 in padding
     lengths    name of an input that holds the number of steps inside the utterance
     """
@@ -47,6 +48,7 @@ class Ragged:
     hop: int = 1
     pad: float | None = None
     chunkable: bool = True
+    least: int = 1
     mask: str | None = None
     lengths: str | None = None
 

@@ -41,7 +41,8 @@ class Port:
     """Promise a tensor: its name, dtype, axes (time first, no batch) and exact rate.
 
     A named axis ("frames") may have any size, a number fixes it. `rate` counts steps of the
-    first axis per second, None where they have no fixed duration (phonemes).
+    first axis per second, None where they have no fixed duration (phonemes). `sequential` says that
+    each step is made from the last, so that whoever asks for more than is wanted now waits for it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Port:
     axes: tuple[Axis, ...]
     rate: Fraction | None = None
     mel: MelFormat | None = None
+    sequential: bool = False
 
     def __str__(self) -> str:
         rate = "" if self.rate is None else f" at {float(self.rate):g} Hz"

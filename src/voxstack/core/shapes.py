@@ -24,7 +24,7 @@ class Window:
     """One run of a net over a stretch of the ragged axis.
 
     lo, hi          input steps that are read, within the utterance
-    pad_left/right  steps of pad value put before and after them
+    pad_left/right  steps put before and after them: the pad value, or the last step if there is none
     crop            output steps to drop at the front of the run's result
     keep            output steps to keep after these
     """
@@ -41,15 +41,18 @@ class Window:
         return self.pad_left + self.hi - self.lo + self.pad_right
 
 
-def new_steps(ragged: Ragged, start: int, wanted: int) -> int | None:
+def new_steps(ragged: Ragged, start: int, wanted: int, *, sequential: bool = False) -> int | None:
     """Return how many new steps the window at `start` computes to give `wanted`; None: all there are.
 
     The first one computes no more than is wanted, for somebody waits for it. Later ones compute at
-    least twice their context, however little is wanted; the rest is kept for the next read.
+    least twice their context, however little is wanted; the rest is kept for the next read. Where
+    input comes step by step (`sequential`), that is reached by doubling: at 42 steps of context a
+    second of frames would be waited for before the second chunk.
     """
     if not ragged.chunkable:
         return None
-    return max(wanted, LEAST_NEW * sum(ragged.context)) if start else wanted
+    least = LEAST_NEW * sum(ragged.context) if start else 0
+    return max(wanted, min(least, start) if sequential else least)
 
 
 def timing(ragged: Ragged) -> Timing:
@@ -64,7 +67,7 @@ def window(ragged: Ragged, start: int, stop: int, end: int | None) -> Window:
 
     `end` is the utterance's length if it is known (everything up to `stop + context` has arrived
     otherwise). A net with a pad value sees the utterance extended by its context; one without sees
-    the utterance's own end.
+    the utterance's own end, and nothing more unless that is too short for it.
     """
     left, right = ragged.context
     hi = stop + right if end is None else min(stop + right, end)
@@ -73,6 +76,7 @@ def window(ragged: Ragged, start: int, stop: int, end: int | None) -> Window:
     if ragged.pad is not None:
         pad_left = lo - (start - left)
         pad_right = stop + right - hi
+    pad_right += max(ragged.least - (pad_left + hi - lo + pad_right), 0)
     return Window(
         lo=lo,
         hi=hi,

@@ -76,10 +76,13 @@ class WindowStream:
     was asked for (`shapes.new_steps`); what is left over is kept for the next read.
     """
 
-    def __init__(self, source: Stream, ragged: Ragged, gives: Ports, compute: Compute) -> None:
+    def __init__(
+        self, source: Stream, ragged: Ragged, gives: Ports, compute: Compute, *, sequential: bool = False
+    ) -> None:
         self._source: Stream | None = source
         self._ragged = ragged
         self._compute = compute
+        self._sequential = sequential
         self._gives = gives
         self._inputs: dict[str, Array] = {}
         self._base = 0
@@ -119,7 +122,7 @@ class WindowStream:
         """Compute the next window of at least `new` input steps, or None at the end."""
         left, right = self._ragged.context
         start = self._next
-        new = new_steps(self._ragged, start, new) or EVERYTHING
+        new = new_steps(self._ragged, start, new, sequential=self._sequential) or EVERYTHING
         self._pull(start + new + right)
         stop = start + new if self._end is None else min(start + new, self._end)
         if stop <= start:
@@ -165,7 +168,9 @@ class WindowStream:
 
 
 def _extended(tensor: Array, plan: Window, pad: float | None) -> Array:
-    if pad is None or not (plan.pad_left or plan.pad_right):
+    if not (plan.pad_left or plan.pad_right):
         return tensor
     widths = [(plan.pad_left, plan.pad_right)] + [(0, 0)] * (tensor.ndim - 1)
+    if pad is None:
+        return np.pad(tensor, widths, mode="edge")
     return np.pad(tensor, widths, constant_values=pad)

@@ -31,6 +31,7 @@ class WindowedNet:
     consumes: Ports | None
     gives: Ports
     timing: Timing
+    sequential: bool = False
 
     @classmethod
     def over(cls, net: Net, site: Site) -> Self:
@@ -57,13 +58,18 @@ class WindowedNet:
         site.need(takes, site.tensors, of="the utterance")
         rate = next((source[name].rate for name in consumes), None)
         rate = rate * ragged.hop if rate is not None else None
+        sequential = any(source[name].sequential for name in consumes)
         return cls(
             net=net,
             ragged=ragged,
             takes=takes,
             consumes=consumes,
-            gives={name: replace(_with_mel(port, site), rate=rate) for name, port in spec.gives.items()},
+            gives={
+                name: replace(_with_mel(port, site), rate=rate, sequential=sequential)
+                for name, port in spec.gives.items()
+            },
             timing=timing(ragged),
+            sequential=sequential,
         )
 
     def open(self, tensors: Tensors, source: Stream | None) -> Stream:
@@ -75,7 +81,7 @@ class WindowedNet:
             pads = (window.pad_left, window.pad_right)
             return self.net.run(feeds.window(wanted, start=window.lo, steps=window.hi - window.lo, pads=pads))
 
-        return WindowStream(source, self.ragged, self.gives, compute)
+        return WindowStream(source, self.ragged, self.gives, compute, sequential=self.sequential)
 
 
 def _with_mel(port: Port, site: Site) -> Port:

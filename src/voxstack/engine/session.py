@@ -114,10 +114,10 @@ class Session:
 
     def _open_next(self, *, wait: bool) -> tuple[Stream, Phonemes] | None:
         """Encode the next utterance; return its stream and what it says."""
-        phonemes = self._utterances.next(wait=wait)
-        if phonemes is None:
-            return None
         with listening(self._noticed):
+            phonemes = self._utterances.next(wait=wait)
+            if phonemes is None:
+                return None
             stream = self._block.open(self._tensors(phonemes), None)
         self._streams.append(stream)
         self._opened += 1

@@ -101,9 +101,9 @@ def chrome_trace(
     numbers = {lane.name: number for number, lane in enumerate(shown, 1)}
     events: list[dict[str, Any]] = [
         {"ph": "X", "name": _name(span), "cat": span.what, "ts": _us(span.start_ns - begin)}
-        | {"dur": _us(span.end_ns - begin) - _us(span.start_ns - begin)}
-        | {"pid": PROCESS, "tid": numbers[span.lane], "args": _facts(span, spans)}
-        for span in spans
+        | {"dur": _us(span.end_ns - span.start_ns)}
+        | {"pid": PROCESS, "tid": numbers[span.lane], "args": _facts(number, spans)}
+        for number, span in enumerate(spans)
     ]
     events += [_instant(event, numbers) | {"ts": _us(at - begin)} for at, event in _instants(seen)]
     events.sort(key=lambda event: (event["ts"], -event.get("dur", 0)))
@@ -156,10 +156,13 @@ def _name(span: Span) -> str:
             return span.what
 
 
-def _facts(span: Span, spans: Sequence[Span]) -> dict[str, Any]:
+def _facts(number: int, spans: Sequence[Span]) -> dict[str, Any]:
+    """Return what the viewer shows of a bar; `parent` is the `id` of the one that asked for it."""
+    span = spans[number]
+    facts = {"id": number, **span.facts}
     if span.parent is None:
-        return span.facts
-    return {**span.facts, "asked_by": spans[span.parent].lane, "parent": span.parent}
+        return facts
+    return {**facts, "asked_by": spans[span.parent].lane, "parent": span.parent}
 
 
 def _instants(seen: Recording) -> list[tuple[int, dict[str, Any]]]:
@@ -201,4 +204,4 @@ def _names(title: str, lanes: Sequence[Lane]) -> list[dict[str, Any]]:
 
 
 def _us(ns: int) -> float:
-    return ns / 1000
+    return round(ns / 1000, 3)

@@ -9,7 +9,7 @@ from typing import TypeGuard, cast
 
 import numpy as np
 
-from voxstack.core.errors import RequestError, suggest
+from voxstack.core.errors import ConfigError, RequestError, suggest
 from voxstack.core.ports import Array
 from voxstack.core.text import FrontEnd
 from voxstack.engine.ahead import Speech
@@ -80,7 +80,10 @@ class Voice:
             raise RequestError("its addon has no 'text', so it speaks ids, not text", where=self.name)
         from voxstack.stack.front import build_front_end  # only a voice that speaks text needs it
 
-        return build_front_end(config.text)
+        try:
+            return build_front_end(config.text)
+        except ConfigError as error:
+            raise ConfigError(error.what, where=f"{self.name}: {error.where}") from error
 
     def say(self, text: str, **controls: float | str) -> Audio:
         """Return the audio of a text.

@@ -74,6 +74,21 @@ class Noted:
     utterance: int
     event: Event
 
+    def audio_s(
+        self, places: Mapping[int, tuple[int, int]], *, sample_rate: int, frame_rate: float | None
+    ) -> float:
+        """Return its second of the request's audio: that of its frame, or else its utterance's end.
+
+        In:       places  as `Recording.places`
+        What was noticed in frames that nobody hears stands at the end of what is heard.
+        """
+        end = max((start + samples for start, samples in places.values()), default=0)
+        start, samples = places.get(self.utterance, (end, 0))
+        inside_s = samples / sample_rate
+        if frame_rate is not None:
+            inside_s = min(inside_s, self.event.step / frame_rate)
+        return start / sample_rate + inside_s
+
 
 @dataclass
 class Recording:
@@ -118,8 +133,38 @@ class Recording:
     def hear(self, event: Event) -> None:
         """Note an event down."""
         found = (self.spans[place].facts.get(UTTERANCE) for place in reversed(self._open))
-        utterance = next((number for number in found if number is not None), 0)
+        utterance = next((number for number in found if number is not None), None)
+        if utterance is None:  # its text is being read: the next one that will be opened
+            opened = [span.facts.get(UTTERANCE, -1) for span in self.spans]
+            utterance = max(opened, default=-1) + 1
         self.events.append(Noted(time.perf_counter_ns(), utterance, event))
+
+    def places(self, last: str) -> dict[int, tuple[int, int]]:
+        """Return, by utterance, its first sample in the request's audio and its number of samples.
+
+        In:       last  the block whose samples the listener hears
+        A chunk is what was read for it from there, after the pause if an utterance begins with it.
+        """
+        chunk_at: dict[int, int] = {}
+        read: dict[int, int] = {}
+        position = 0
+        for number, span in enumerate(self.spans):
+            if span.lane == CHUNKS:
+                chunk_at[number] = position
+                position += span.facts.get("samples", 0)
+            elif span.lane == last and span.what == "read" and span.parent in chunk_at:
+                read[span.parent] = read.get(span.parent, 0) + span.facts.get("steps", 0)
+        places: dict[int, tuple[int, int]] = {}
+        for span in self.spans:
+            if span.lane != last or span.what != "read" or span.parent not in chunk_at:
+                continue
+            steps = span.facts.get("steps", 0)
+            begin = chunk_at[span.parent]
+            if steps:
+                begin += self.spans[span.parent].facts.get("samples", 0) - read[span.parent]
+            start, samples = places.get(span.facts[UTTERANCE], (begin, 0))
+            places[span.facts[UTTERANCE]] = (start, samples + steps)
+        return places
 
     def mel(self, utterance: int) -> Array | None:
         """Return an utterance's mel as it flowed, [frames, bands], or None if there was none."""

@@ -1,11 +1,11 @@
-"""Read the folder of a transformers checkpoint, find who imports its kind, and write what comes of it."""
+"""Read the folder of a transformers checkpoint, find who imports its kind, and load its model."""
 
 import contextlib
-import errno
 import hashlib
 import importlib
 import importlib.util
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,30 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import onnx
-import soundfile  # pyright: ignore[reportMissingTypeStubs]
-
 from voxstack.core.errors import ImporterError, VoxstackError, suggest
-from voxstack.engine.golden import write_golden
-from voxstack.importers.destination import new_addon
-from voxstack.importers.families import Report
+from voxstack.importers.destination import check_destination
 from voxstack.importers.hub import local_folder, origin_of
-from voxstack.importers.vits import CutNet
-from voxstack.stack.addon import addon_paths, load_addon, seal
-from voxstack.stack.config import MelConfig
-from voxstack.stack.files import MANIFEST
+from voxstack.importers.writing import AddonReport, addon_name
 
-__all__ = [
-    "KINDS",
-    "Checkpoint",
-    "CheckpointReport",
-    "Kind",
-    "addon_name",
-    "import_sources",
-    "load_model",
-    "read_checkpoint",
-    "write_addon",
-]
+__all__ = ["KINDS", "Checkpoint", "Kind", "import_sources", "load_model", "read_checkpoint"]
 
 Json = dict[str, Any]
 FAMILY = "transformers"
@@ -103,6 +85,11 @@ class Checkpoint:
         return {"family": FAMILY, **found, "model_type": self.model_type, "sha256": self.sha256}
 
     @property
+    def said(self) -> Json:
+        """What addon.json says of every addon that comes of it."""
+        return {"languages": self.languages, "licence": self.licence, "origin": self.origin}
+
+    @property
     def licence(self) -> str:
         """What the model card says, or "unknown"."""
         return next(iter(self._card("license")), "unknown")
@@ -116,6 +103,26 @@ class Checkpoint:
         """Return what a JSON file of the folder holds; {} if there is no such file."""
         path = self.folder / name
         return _read_json(path) if path.is_file() else {}
+
+    def number(self, key: str, default: float, *, file: str = "config.json") -> float:
+        """Return a number that a JSON file of the folder gives, or the default where it says nothing."""
+        value = self.json(file).get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ImporterError(f"{key}: got {value!r}, want a number", where=str(self.folder / file))
+        return value
+
+    def vocabulary(self, size: float) -> dict[str, int]:
+        """Return the ids, below `size`, that vocab.json gives to symbols; {} if there is none."""
+        found = self.json("vocab.json")
+        for symbol, number in found.items():
+            if not isinstance(number, int) or not 0 <= number < size:
+                raise ImporterError(
+                    f"gives '{symbol}' the id {number!r}; want a whole number below {size:g}",
+                    where=str(self.folder / "vocab.json"),
+                )
+        return found
 
     def path(self, name: str, *, what: str) -> Path:
         """Return the path of a file that must be there; `what` says what it is."""
@@ -140,31 +147,11 @@ class Checkpoint:
         return [value for item in values if (value := item.strip().strip("\"'"))]
 
 
-@dataclass(frozen=True)
-class CheckpointReport:
-    """Say what an import made and measured.
+def import_sources(sources: Sequence[Path], out: Path) -> AddonReport:
+    """Write the addon of what stands on the command line: a checkpoint's folder, and what its kind needs.
 
-    facts        lines for people, of what is special to its kind
-    differences  the largest difference between each net and the model that it came from
+    Raises:   ImporterError saying what is missing, not understood, or different from the model
     """
-
-    addon: Path
-    name: str
-    facts: tuple[tuple[str, str], ...]
-    differences: Mapping[str, float]
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Return the report as labels and values for people."""
-        measured = ", ".join(f"{name} {value:.1e}" for name, value in self.differences.items())
-        return [
-            ("addon", f"{self.addon} ({self.name})"),
-            *self.facts,
-            ("nets vs. model", f"{measured} greatest difference"),
-        ]
-
-
-def import_sources(sources: Sequence[Path], out: Path) -> Report:
-    """Write the addon of what stands on the command line: a checkpoint's folder, and what its kind needs."""
     with local_folder(sources[0]) as folder:
         checkpoint = read_checkpoint(folder)
         kind = KINDS[checkpoint.model_type]
@@ -175,11 +162,16 @@ def import_sources(sources: Sequence[Path], out: Path) -> Report:
                 f"got {len(sources)} sources; a {checkpoint.model_type} checkpoint wants FOLDER{more}",
                 where=str(sources[-1]),
             )
+        check_destination(out, name=addon_name(out), origin=checkpoint.origin)
+        where = str(sources[0])
         try:
-            module = importlib.import_module(kind.module)
-            report: Report = module.import_checkpoint(folder, out, *extra)
+            report: AddonReport = importlib.import_module(kind.module).import_checkpoint(folder, out, *extra)
         except ImporterError as error:
-            raise ImporterError(error.what, where=error.where or str(sources[0])) from error
+            raise ImporterError(error.what, where=error.where or where) from error
+        except VoxstackError:
+            raise
+        except Exception as error:  # a strange config can trip any step
+            raise ImporterError(f"cannot be imported: {_line(error)}", where=where) from error
         return report
 
 
@@ -201,7 +193,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         )
     config = _read_json(folder / "config.json")
     kind = config.get("model_type")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         said = f"no importer for model_type '{kind}'" if kind else "it says no model_type"
         raise ImporterError(f"{said}{suggest(str(kind or ''), KINDS)}", where=f"{where}/config.json")
     return Checkpoint(folder, config, _weights(folder))
@@ -220,99 +212,44 @@ def load_model(checkpoint: Checkpoint, name: str) -> Any:
         )
     import torch  # pyright: ignore[reportMissingImports]
     import transformers  # pyright: ignore[reportMissingImports]
+    from safetensors import SafetensorError  # pyright: ignore[reportMissingImports]
 
+    where = str(checkpoint.folder)
     with _quiet(transformers):
         try:
             model, found = getattr(transformers, name).from_pretrained(
-                str(checkpoint.folder),
+                where,
                 local_files_only=True,
                 use_safetensors=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # then they are listed, and refused below
                 dtype=torch.float32,
                 attn_implementation="eager",
             )
-        except Exception as error:  # the library, torch and safetensors each have their own
-            line = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise ImporterError(f"cannot be loaded: {line}", where=str(checkpoint.folder)) from error
-    lacking = sorted(found["missing_keys"])
+        except SafetensorError as error:
+            raise ImporterError(
+                f"its weights are damaged: {_line(error)}; fetch them anew", where=where
+            ) from error
+        except Exception as error:  # the library and torch each have their own
+            raise ImporterError(f"cannot be loaded: {_line(error)}", where=where) from error
+    lacking = [f"'{tensor}' is missing" for tensor in found["missing_keys"]]
+    lacking += [f"'{t}' is {[*got]}, want {[*want]}" for t, got, want in found["mismatched_keys"]]
     if lacking:
         raise ImporterError(
-            f"the weights do not fit config.json: {len(lacking)} tensors of {name} are missing, "
-            f"'{lacking[0]}' for one; want the checkpoint of such a model, whole",
-            where=str(checkpoint.folder),
+            f"the weights do not fit config.json, in {len(lacking)} tensors of {name}: {min(lacking)}; "
+            "want the checkpoint of such a model, whole",
+            where=where,
         )
     return model.eval().requires_grad_(False)
-
-
-def addon_name(out: Path) -> str:
-    """Return the name of the addon in a folder: the folder's, as names of addons are written."""
-    name = out.resolve().name
-    slug = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
-    if not slug:
-        raise ImporterError(f"'{name}' makes no addon name; choose a folder name with letters or digits")
-    return slug
-
-
-def write_addon(
-    out: Path,
-    checkpoint: Checkpoint,
-    nets: Mapping[str, CutNet],
-    manifest: Json,
-    *,
-    golden_ids: Sequence[int] | None = None,
-) -> Json:
-    """Write an addon and return its JSON, but for hashes and golden sample.
-
-    In:       manifest    what only its kind knows: gives, audio, stack; and takes, mel, text, controls …
-              golden_ids  to speak the golden sample with, if the addon makes audio or finds its vocoder
-    """
-    manifest = {
-        "format": 1,
-        "name": addon_name(out),
-        "version": "1.0.0",
-        "languages": checkpoint.languages,
-        "licence": checkpoint.licence,
-        "origin": checkpoint.origin,
-        "mel": None,
-        "text": None,
-        "controls": {},
-        "nets": {key: {"file": f"nets/{key}.onnx", **net.spec} for key, net in nets.items()},
-        "vocoder": _vocoder_beside(out, manifest["mel"]) if manifest["gives"] == "mel" else None,
-        "profiles": {},
-        "golden": {},
-        "files": {},
-        **manifest,
-    }
-    with new_addon(out, name=manifest["name"], origin=manifest["origin"]) as folder:
-        (folder / "nets").mkdir()
-        for name, net in nets.items():
-            onnx.save(net.model, str(folder / "nets" / f"{name}.onnx"))
-        text = json.dumps(manifest, indent=1, ensure_ascii=False)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        seal(folder)
-        if golden_ids and (manifest["gives"] == "audio" or manifest["vocoder"]):
-            try:
-                write_golden(folder, golden_ids, {}, folders=[out.resolve().parent])
-            except soundfile.SoundFileError as error:  # how its library says that a disk is full
-                raise OSError(errno.EIO, str(error)) from error
-    return manifest
-
-
-def _vocoder_beside(out: Path, mel: Json) -> str | None:
-    """Return the name of the first addon beside `out` that takes such mels."""
-    wanted = MelConfig(**mel)
-    for path in addon_paths(out.resolve().parent):
-        with contextlib.suppress(VoxstackError):
-            config = load_addon(path).config
-            if config.takes == "mel" and config.mel == wanted:
-                return config.name
-    return None
 
 
 def _weights(folder: Path) -> tuple[Path, ...]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(_read_json(index).get("weight_map", {}).values()))
+        parts = _read_json(index).get("weight_map")
+        if not isinstance(parts, dict) or not parts or not all(isinstance(n, str) for n in parts.values()):
+            raise ImporterError("'weight_map' is missing, or names no files", where=str(index))
+        names = sorted(set(parts.values()))
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             raise ImporterError(f"{missing[0]} is missing, which {index.name} names", where=str(folder))
@@ -334,11 +271,19 @@ def _read_json(path: Path) -> Json:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ImporterError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ImporterError(f"not JSON: {error}", where=str(path)) from error
     if not isinstance(value, dict):
         raise ImporterError(f"got a {type(value).__name__}, want a JSON object", where=str(path))
     return value
+
+
+def _line(error: Exception) -> str:
+    """Return what an error says first, on one line."""
+    text = str(error).strip() or type(error).__name__
+    head, _, rest = text.partition("\n")
+    more = rest.strip().partition("\n")[0]
+    return f"{head} {more}" if head.endswith(":") and more else head
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Put a new addon in its folder: whole or not at all, and never over what an import did not write."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -11,7 +12,21 @@ from typing import Any
 from voxstack.core.errors import ImporterError
 from voxstack.stack.files import MANIFEST
 
-__all__ = ["new_addon"]
+__all__ = ["check_destination", "new_addon"]
+
+
+def check_destination(out: Path, *, name: str, origin: Mapping[str, Any]) -> None:
+    """Refuse, before the work begins, a folder that `new_addon` would refuse after it.
+
+    Raises:   ImporterError as `new_addon`
+    """
+    try:
+        _check_replaceable(out, name=name, origin=origin)
+        above = _standing(out.resolve().parent, where=out)
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ImporterError(f"cannot be written: {error.strerror or error}", where=str(out)) from error
 
 
 @contextlib.contextmanager
@@ -19,8 +34,8 @@ def new_addon(out: Path, *, name: str, origin: Mapping[str, Any]) -> Iterator[Pa
     """Give an empty folder beside `out`; rename it to `out` when the block ends, remove it when it fails.
 
     In:       name    what the addon will be called
-              origin  its `origin` entry: an addon of the same family is replaced if it has this name
-                      or came from the same sha256
+              origin  its `origin` entry: an addon of the same family and model_type is replaced if it
+                      has this name or came from the same sha256
     Raises:   ImporterError if `out` holds something else, or cannot be written
     """
     place = out.resolve()
@@ -49,12 +64,17 @@ def new_addon(out: Path, *, name: str, origin: Mapping[str, Any]) -> Iterator[Pa
 def _make_parents(parent: Path, made: list[Path], *, where: Path) -> None:
     """Make the folders above the addon's, and list those that were missing."""
     above = [parent, *parent.parents]
-    there = next(path for path in above if os.path.lexists(path))
-    if not there.is_dir():
-        raise ImporterError(f"{there} is a file; want a folder above the new addon", where=str(where))
-    for path in reversed(above[: above.index(there)]):
+    for path in reversed(above[: above.index(_standing(parent, where=where))]):
         path.mkdir(exist_ok=True)
         made.append(path)
+
+
+def _standing(parent: Path, *, where: Path) -> Path:
+    """Return the nearest folder above the addon's that there is."""
+    there = next(path for path in (parent, *parent.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise ImporterError(f"{there} is a file; want a folder above the new addon", where=str(where))
+    return there
 
 
 def _swap(new: Path, place: Path, old: Path) -> None:
@@ -104,7 +124,9 @@ def _foreign(out: Path, *, name: str, origin: Mapping[str, Any]) -> str | None:
     theirs = manifest.get("origin") if isinstance(manifest, dict) else None
     theirs = theirs if isinstance(theirs, dict) else {}
     title = manifest.get("name") if isinstance(manifest, dict) else None
+    kinds = [(found.get("family"), found.get("model_type")) for found in (theirs, origin)]
     is_same = title == name or theirs.get("sha256") == origin["sha256"]
-    if theirs.get("family") != origin["family"] or not is_same:
-        return f"the addon '{title}' ({theirs.get('family') or 'of no known origin'})"
+    if kinds[0] != kinds[1] or not is_same:
+        kind = " ".join(str(part) for part in kinds[0] if part)
+        return f"the addon '{title}' ({kind or 'of no known origin'})"
     return None

@@ -17,8 +17,9 @@ from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.graphs.shapes import float_edges, infer_shapes
 from voxstack.importers.graphs.tidying import tidy
 from voxstack.importers.graphs.views import lay_channels_first
-from voxstack.importers.mel_addon import MelReport, Source, write_voice
+from voxstack.importers.mel_addon import Source, write_voice
 from voxstack.importers.vits import CutNet
+from voxstack.importers.writing import AddonReport
 
 __all__ = ["ParallelParts", "cut_parallel", "import_model"]
 
@@ -40,7 +41,7 @@ class ParallelParts:
     marks: Landmarks
 
 
-def import_model(source: Source, out: Path) -> MelReport:
+def import_model(source: Source, out: Path) -> AddonReport:
     """Write the addon of a parallel mel model.
 
     Raises:   ImporterError if a part of such a model is missing, or the cut nets differ from the model

@@ -18,14 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.checkpoint import (
-    Checkpoint,
-    CheckpointReport,
-    addon_name,
-    load_model,
-    read_checkpoint,
-    write_addon,
-)
+from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
 from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.graph import Graph
 from voxstack.importers.graphs.lift import lift_convolutions
@@ -33,7 +26,7 @@ from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.hifigan import write_vocoder
 from voxstack.importers.torch_export import Example, check_close, export_graph, net_of, ragged, run_net
 from voxstack.importers.vits import CutNet
-from voxstack.stack.front import EspeakText
+from voxstack.importers.writing import AddonReport, addon_name, write_addon
 
 __all__ = ["import_checkpoint", "nets_of", "text_of"]
 
@@ -55,7 +48,7 @@ END = "<sos/eos>"
 GOLDEN_SYMBOLS = 40
 
 
-def import_checkpoint(folder: Path, out: Path) -> CheckpointReport:
+def import_checkpoint(folder: Path, out: Path) -> AddonReport:
     """Write the addon of a checkpoint: a voice, a vocoder, or both.
 
     A checkpoint with a vocoder gives two addons: the voice in `out`, and the vocoder beside it, in a folder
@@ -73,11 +66,13 @@ def import_checkpoint(folder: Path, out: Path) -> CheckpointReport:
     else:
         model, vocoder = load_model(checkpoint, "FastSpeech2ConformerModel"), None
     _check_config(model.config, where=str(folder))
-    text, remark = text_of(checkpoint)
+    text, languages, remark = text_of(checkpoint, model.config.vocab_size)
     nets = nets_of(model)
     differences = {"mel": max(_difference(model, nets, length) for length in LENGTHS)}
     mel = _mel(checkpoint, vocoder, model.config.num_mel_bins)
-    manifest = {
+    said = {
+        **checkpoint.said,
+        "languages": checkpoint.languages or languages,
         "gives": "mel",
         "audio": {"sample_rate": mel["sample_rate"]},
         "mel": mel,
@@ -87,24 +82,16 @@ def import_checkpoint(folder: Path, out: Path) -> CheckpointReport:
     }
     if vocoder is not None:
         beside = out.resolve().with_name(f"{out.resolve().name}-vocoder")
-        report = write_vocoder(beside, checkpoint, vocoder, mel)
-        manifest["vocoder"] = addon_name(beside)
-        differences |= report.differences
-    manifest = write_addon(out, checkpoint, nets, manifest, golden_ids=_golden_ids(model.config))
-    left, right = nets["postnet"].spec["ragged"]["context"]
-    facts = (
-        ("mel", f"{mel['bands']} bands, {mel['sample_rate']} Hz, {mel['hop']} samples a frame"),
-        ("vocoder", manifest["vocoder"] or "none beside it: name one in addon.json"),
-        ("controls", ", ".join(manifest["controls"])),
-        ("context", f"postnet {left} | {right} frames; the decoder sees all"),
-        ("text", remark),
-    )
-    return CheckpointReport(out, manifest["name"], facts, differences)
+        differences |= write_vocoder(beside, checkpoint, vocoder, mel).differences
+        said["vocoder"] = addon_name(beside)
+    facts = [("controls", ", ".join(said["controls"])), ("text", remark)]
+    golden_ids = _golden_ids(model.config)
+    return write_addon(out, nets, said, golden_ids=golden_ids, facts=facts, differences=differences)
 
 
 def nets_of(model: Any) -> dict[str, CutNet]:
     """Return the nets of a FastSpeech2ConformerModel."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     config = model.config
     wide, bands = config.hidden_size, config.num_mel_bins
@@ -157,7 +144,7 @@ def _vary(model: Any, encoded: Any, pitch: Any, energy: Any) -> tuple[Any, Any]:
     Durations come out rounded, as from the library, which stretches and rounds them once more. Where all
     are zero it gives each symbol a frame.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     durations = model.duration_predictor(encoded).float()
     durations = torch.where(durations.sum(1, keepdim=True) == 0, torch.ones_like(durations), durations)
@@ -183,7 +170,7 @@ def _positions(library: Any) -> Any:
 
     Row k of 2T - 1 encodes the distance T - 1 - k, a sine and a cosine for each frequency in turn.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     class Positions(torch.nn.Module):
         def __init__(self) -> None:
@@ -210,7 +197,7 @@ def _tables(config: Any) -> dict[str, int]:
 
 def _difference(model: Any, nets: Mapping[str, CutNet], length: int) -> float:
     """Return the largest difference between the mels of the nets and of the model."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     config = model.config
     random = np.random.default_rng(length)
@@ -253,11 +240,16 @@ def _check_config(config: Any, *, where: str) -> None:
             f"its speakers are vectors of {config.speaker_embed_dim} numbers; want speakers by number",
             where=where,
         )
+    if not config.speaking_speed > 0:
+        raise ImporterError(f"speaking_speed is {config.speaking_speed}; want more than 0", where=where)
 
 
 def _mel(checkpoint: Checkpoint, vocoder: Any, bands: int) -> Json:
     """Return the format of the mels: what the checkpoint says of it, else what its recipe does."""
-    said = {**RECIPE, **checkpoint.config, **checkpoint.json("preprocessor_config.json")}
+    said = {
+        key: checkpoint.number(key, checkpoint.number(key, usual), file="preprocessor_config.json")
+        for key, usual in RECIPE.items()
+    }
     hop = said["hop_length"] if vocoder is None else math.prod(vocoder.config.upsample_rates)
     return {
         "sample_rate": int(said["sampling_rate"]),
@@ -296,18 +288,20 @@ def _golden_ids(config: Any) -> list[int]:
     return np.random.default_rng(0).integers(1, config.vocab_size, GOLDEN_SYMBOLS).tolist()
 
 
-def text_of(checkpoint: Checkpoint) -> tuple[Json | None, str]:
-    """Return the front end for an ARPAbet vocabulary, and a remark; None where it is another.
+def text_of(checkpoint: Checkpoint, symbols: int) -> tuple[Json | None, list[str], str]:
+    """Return the front end for an ARPAbet vocabulary, its languages, and a remark; none where it is another.
 
     The library asks g2p_en for phonemes; here they are espeak-ng's, spelt in the same alphabet. It reads
     semicolons and colons as commas, and ends a text with one sign.
+
+    In:       symbols  how many the model knows
+    Source:   FastSpeech2ConformerTokenizer in the library's tokenization_fastspeech2_conformer.py
     """
-    vocabulary = checkpoint.json("vocab.json")
+    vocabulary = checkpoint.vocabulary(symbols)
     if not {"AH0", END} <= vocabulary.keys():
-        return None, "none: there is no vocab.json with ARPAbet symbols, so this voice takes ids only"
-    if "alphabet" not in EspeakText.__dataclass_fields__:
-        return None, "none: espeak-ng's phonemes are not spelt in ARPAbet yet"
-    ids = {symbol: [int(number)] for symbol, number in vocabulary.items()}
+        return None, [], "none: there is no vocab.json with ARPAbet symbols, so this voice takes ids only"
+    ids = {symbol: [number] for symbol, number in vocabulary.items()}
     ids |= {sign: ids[","] for sign in ";:" if "," in ids}
     text = {"type": "espeak", "voice": "en-us", "alphabet": "arpabet", "phoneme_ids": ids}
-    return {**text, "start": None, "end": END, "spacer": None, "normalise": "en"}, "ARPAbet by espeak-ng"
+    text |= {"start": None, "end": END, "spacer": None, "normalise": "en"}
+    return text, ["en"], "ARPAbet by espeak-ng"

@@ -8,18 +8,13 @@ from typing import Any
 import numpy as np
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.checkpoint import (
-    Checkpoint,
-    CheckpointReport,
-    load_model,
-    read_checkpoint,
-    write_addon,
-)
+from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
 from voxstack.importers.graphs.reach import Reach, measure_reach
 from voxstack.importers.graphs.shapes import float_edges
 from voxstack.importers.graphs.speed import speed_up
 from voxstack.importers.torch_export import Example, check_close, export_graph, net_of, ragged, run_net
 from voxstack.importers.vits import FUSING, CutNet
+from voxstack.importers.writing import AddonReport, write_addon
 
 __all__ = ["import_checkpoint", "mel_of", "vocoder_net", "write_vocoder"]
 
@@ -31,7 +26,7 @@ BANDS_HZ = (80.0, 7600.0)
 """Where the library's own feature extractor and recipes begin and end their mel bands."""
 
 
-def import_checkpoint(folder: Path, out: Path) -> CheckpointReport:
+def import_checkpoint(folder: Path, out: Path) -> AddonReport:
     """Write the vocoder addon of a checkpoint.
 
     Source:   SpeechT5HifiGan.forward in the library's modeling_speecht5.py
@@ -47,35 +42,30 @@ def mel_of(checkpoint: Checkpoint, config: Any) -> Json:
     Rate, hop and bands are the model's. Its config says nothing of the bands' ends: they are those of the
     feature extractor that lies beside it, else the library's own, whose logarithm is to the base of 10.
     """
-    extractor = checkpoint.json("preprocessor_config.json")
+    extractor = "preprocessor_config.json"
     return {
         "sample_rate": config.sampling_rate,
         "hop": math.prod(config.upsample_rates),
         "bands": config.model_in_dim,
-        "fmin": float(extractor.get("fmin", BANDS_HZ[0])),
-        "fmax": float(extractor.get("fmax", BANDS_HZ[1])),
+        "fmin": float(checkpoint.number("fmin", BANDS_HZ[0], file=extractor)),
+        "fmax": float(checkpoint.number("fmax", BANDS_HZ[1], file=extractor)),
         "log": "10",
         "normalisation": "none",
     }
 
 
-def write_vocoder(out: Path, checkpoint: Checkpoint, model: Any, mel: Json) -> CheckpointReport:
+def write_vocoder(out: Path, checkpoint: Checkpoint, model: Any, mel: Json) -> AddonReport:
     """Write the addon of a vocoder that takes mels of a format."""
     net, difference = vocoder_net(model)
-    manifest = {
+    said = {
+        **checkpoint.said,
         "gives": "audio",
         "takes": "mel",
         "audio": {"sample_rate": mel["sample_rate"]},
         "mel": mel,
         "stack": [{"type": "Vocoder"}],
     }
-    manifest = write_addon(out, checkpoint, {"vocoder": net}, manifest)
-    left, right = net.spec["ragged"]["context"]
-    facts = (
-        ("mel", f"{mel['bands']} bands, {mel['sample_rate']} Hz, {mel['hop']} samples a frame"),
-        ("context", f"vocoder {left} | {right} frames"),
-    )
-    return CheckpointReport(out, manifest["name"], facts, {"vocoder": difference})
+    return write_addon(out, {"vocoder": net}, said, differences={"vocoder": difference})
 
 
 def vocoder_net(model: Any) -> tuple[CutNet, float]:

@@ -76,11 +76,11 @@ def _download(source: str) -> Path:
     endpoint = os.environ.get("HF_ENDPOINT", ENDPOINT).rstrip("/")
     wanted = _Wanted(found["repository"], found["revision"] or "main", endpoint)
     try:
-        import huggingface_hub
-        import huggingface_hub.errors
+        import huggingface_hub  # pyright: ignore[reportMissingImports]
+        import huggingface_hub.errors  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise ImporterError(
-            "downloads need the package huggingface_hub: pip install huggingface_hub", where=wanted.where
+            'downloads need huggingface_hub: pip install "voxstack[transformers]"', where=wanted.where
         ) from error
     return _snapshot(huggingface_hub, wanted)
 

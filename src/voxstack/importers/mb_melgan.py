@@ -14,11 +14,12 @@ from voxstack.importers.graphs.shape_rules import ints
 from voxstack.importers.graphs.shapes import float_edges
 from voxstack.importers.graphs.speed import speed_up
 from voxstack.importers.graphs.tidying import tidy
-from voxstack.importers.mel_addon import MelReport, Source, write_vocoder
+from voxstack.importers.mel_addon import Source, write_vocoder
 from voxstack.importers.vits import CutNet
 from voxstack.importers.vits_parity import TOLERANCE, open_session
+from voxstack.importers.writing import AddonReport
 
-__all__ = ["check_vocoder", "cut_vocoder", "import_model", "merge_synthesis"]
+__all__ = ["check_vocoder", "cut_vocoder", "import_model", "least_frames", "merge_synthesis"]
 
 VIEWS = ("Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 FUSING = ("Conv", "Add", "Mul", "LeakyRelu", "Tanh")
@@ -26,7 +27,7 @@ LENGTHS = (12, 33, 150)
 FRAMES = "frames"
 
 
-def import_model(source: Source, out: Path) -> MelReport:
+def import_model(source: Source, out: Path) -> AddonReport:
     """Write the addon of a vocoder.
 
     Raises:   ImporterError if the net is none, cannot be cut into windows, or differs once rewritten
@@ -39,6 +40,7 @@ def import_model(source: Source, out: Path) -> MelReport:
             f"its mels are said to have {source.mel.hop} and {source.mel.bands}"
         )
     difference = check_vocoder(source.model, net)
+    net.spec["ragged"]["least"] = least_frames(net)
     fact = ("net vs. model", f"{difference:.1e} greatest difference, {len(LENGTHS)} lengths")
     return write_vocoder(source, out, nets={"vocoder": net}, stack=[{"type": "Vocoder"}], facts=[fact])
 
@@ -74,6 +76,19 @@ def cut_vocoder(model: onnx.ModelProto) -> CutNet:
         "state": {},
     }
     return CutNet(graph.model(known=float_edges(graph, FUSING)), spec)
+
+
+def least_frames(net: CutNet) -> int:
+    """Return how many frames the net can run on at least: mirrored padding needs something to mirror."""
+    cut = open_session(net.model)
+    bands = net.spec["inputs"]["mel"]["axes"][1]
+    for frames in range(1, min(LENGTHS)):
+        try:
+            _run(cut, {"mel": np.zeros((1, bands, frames), np.float32)})
+        except Exception:  # noqa: BLE001, S112 - the runtime's own exceptions have no public common class
+            continue
+        return frames
+    return min(LENGTHS)
 
 
 def mel_input(graph: Graph) -> Edge:

@@ -1,29 +1,20 @@
-"""Write the addons that a mel voice and its vocoder make two of: their JSON, their nets, a golden sample."""
+"""Say of an export what its file does not, and write the mel voice or the vocoder that comes of it."""
 
-import errno
 import hashlib
-import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
-import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
-from voxstack.core.errors import ImporterError, VoxstackError
 from voxstack.core.ports import MelFormat
-from voxstack.engine.golden import write_golden
-from voxstack.importers.destination import new_addon
 from voxstack.importers.vits import CutNet
-from voxstack.stack.addon import addon_paths, load_addon, seal
-from voxstack.stack.files import MANIFEST
+from voxstack.importers.writing import AddonReport, Fact, write_addon
 
-__all__ = ["MelReport", "Source", "write_vocoder", "write_voice"]
+__all__ = ["Source", "write_vocoder", "write_voice"]
 
 Json = dict[str, Any]
-Fact = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -59,23 +50,15 @@ class Source:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     @property
-    def origin(self) -> Json:
-        return {"family": self.family, "source": self.path.name, "sha256": self.sha256}
-
-
-@dataclass(frozen=True)
-class MelReport:
-    """Say what an import made and measured."""
-
-    addon: Path
-    name: str
-    mel: MelFormat
-    facts: tuple[Fact, ...] = field(default=())
-
-    def lines(self) -> list[Fact]:
-        """Return the report as labels and values for people."""
-        mel = f"{self.mel.bands} bands, {self.mel.sample_rate} Hz, {self.mel.hop} samples a frame"
-        return [("addon", f"{self.addon} ({self.name})"), ("mel", mel), *self.facts]
+    def said(self) -> Json:
+        """What addon.json says of it, voice or vocoder."""
+        return {
+            "languages": list(self.languages),
+            "licence": self.licence,
+            "origin": {"family": self.family, "source": self.path.name, "sha256": self.sha256},
+            "audio": {"sample_rate": self.mel.sample_rate},
+            "mel": {key: getattr(self.mel, key) for key in MelFormat.__slots__},
+        }
 
 
 def write_voice(
@@ -86,29 +69,15 @@ def write_voice(
     stack: Sequence[Json],
     controls: Mapping[str, Json],
     facts: Sequence[Fact] = (),
-) -> MelReport:
-    """Write the addon of a voice that gives mels, with the vocoder beside it that takes such mels, if any.
-
-    A golden sample is audio, so there is one only where there is a vocoder.
+) -> AddonReport:
+    """Write the addon of a voice that gives mels.
 
     Raises:   ImporterError if `out` cannot be written
     """
-    vocoder = _vocoder_beside(out, source.mel)
-    manifest = _manifest(source, out, nets, gives="mel") | {
-        "text": dict(source.text) if source.text is not None else None,
-        "controls": dict(controls),
-        "stack": list(stack),
-        "vocoder": vocoder,
-    }
-    with new_addon(out, name=manifest["name"], origin=source.origin) as folder:
-        _write(folder, manifest, nets)
-        if vocoder is not None and source.golden_ids:
-            try:
-                write_golden(folder, source.golden_ids, {}, folders=[out.resolve().parent])
-            except soundfile.SoundFileError as error:  # how its library says that a disk is full
-                raise OSError(errno.EIO, str(error)) from error
-    named = vocoder or f'none beside it takes these mels; set "vocoder" in {MANIFEST} when there is one'
-    return _report(source, out, manifest, nets, [*facts, ("vocoder", named)])
+    text = dict(source.text) if source.text is not None else None
+    said = {"gives": "mel", **source.said, "text": text, "controls": dict(controls), "stack": list(stack)}
+    facts = (*source.facts, *facts)
+    return write_addon(out, nets, said, golden_ids=source.golden_ids, facts=facts)
 
 
 def write_vocoder(
@@ -118,80 +87,10 @@ def write_vocoder(
     nets: Mapping[str, CutNet],
     stack: Sequence[Json],
     facts: Sequence[Fact] = (),
-) -> MelReport:
+) -> AddonReport:
     """Write the addon of a vocoder, which takes mels and gives samples.
 
     Raises:   ImporterError if `out` cannot be written
     """
-    manifest = _manifest(source, out, nets, gives="audio") | {"takes": "mel", "stack": list(stack)}
-    with new_addon(out, name=manifest["name"], origin=source.origin) as folder:
-        _write(folder, manifest, nets)
-    return _report(source, out, manifest, nets, facts)
-
-
-def _manifest(source: Source, out: Path, nets: Mapping[str, CutNet], *, gives: str) -> Json:
-    mel = {key: getattr(source.mel, key) for key in MelFormat.__slots__}
-    return {
-        "format": 1,
-        "name": _slug(out.resolve().name),
-        "version": "1.0.0",
-        "gives": gives,
-        "languages": list(source.languages),
-        "licence": source.licence,
-        "origin": source.origin,
-        "audio": {"sample_rate": source.mel.sample_rate},
-        "mel": mel,
-        "text": None,
-        "controls": {},
-        "nets": {key: {"file": f"nets/{key}.onnx", **net.spec} for key, net in nets.items()},
-        "stack": [],
-        "vocoder": None,
-        "profiles": {},
-        "golden": {},
-        "files": {},
-    }
-
-
-def _write(folder: Path, manifest: Json, nets: Mapping[str, CutNet]) -> None:
-    (folder / "nets").mkdir()
-    for name, net in nets.items():
-        onnx.save(net.model, str(folder / "nets" / f"{name}.onnx"))
-    text = json.dumps(manifest, indent=1, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    seal(folder)
-
-
-def _vocoder_beside(out: Path, mel: MelFormat) -> str | None:
-    """Return the name of the first addon beside `out` that takes mels of this format."""
-    place = out.resolve()
-    for path in addon_paths(place.parent):
-        if path == place:
-            continue
-        try:
-            addon = load_addon(path)
-        except VoxstackError:
-            continue
-        if addon.config.takes == "mel" and addon.mel == mel:
-            return addon.name
-    return None
-
-
-def _report(
-    source: Source, out: Path, manifest: Json, nets: Mapping[str, CutNet], facts: Sequence[Fact]
-) -> MelReport:
-    contexts: list[str] = []
-    for name, net in nets.items():
-        ragged = net.spec.get("ragged") or {}
-        left, right = ragged.get("context", (0, 0))
-        if ragged.get("axis") == "frames" and ragged.get("chunkable", True):
-            contexts.append(f"{name} {left} | {right}")
-    measured = [("context", f"{', '.join(contexts)} frames")] if contexts else []
-    mel = replace(source.mel)
-    return MelReport(out, manifest["name"], mel, (*source.facts, *measured, *facts))
-
-
-def _slug(name: str) -> str:
-    slug = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
-    if not slug:
-        raise ImporterError(f"'{name}' makes no addon name; choose a folder name with letters or digits")
-    return slug
+    said = {"gives": "audio", "takes": "mel", **source.said, "stack": list(stack)}
+    return write_addon(out, nets, said, facts=(*source.facts, *facts))

@@ -6,7 +6,7 @@ the library, with the same noise.
 
 import contextlib
 import io
-import sys
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,21 +17,14 @@ import onnx
 from numpy.typing import NDArray
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.checkpoint import (
-    Checkpoint,
-    CheckpointReport,
-    addon_name,
-    load_model,
-    read_checkpoint,
-    write_addon,
-)
+from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
 from voxstack.importers.loudness import measure_gain_db, typical_ids
-from voxstack.importers.piper import addon_json
+from voxstack.importers.piper import voice_json
 from voxstack.importers.piper_config import PiperConfig
 from voxstack.importers.torch_export import check_close
 from voxstack.importers.vits import VitsParts, cut_vits
 from voxstack.importers.vits_parity import Chain
-from voxstack.stack.front import CharactersText
+from voxstack.importers.writing import AddonReport, write_addon
 
 __all__ = ["export_whole", "import_checkpoint", "text_of"]
 
@@ -47,7 +40,7 @@ ENGLISH = "eng"
 GOLDEN = 1
 
 
-def import_checkpoint(folder: Path, out: Path) -> CheckpointReport:
+def import_checkpoint(folder: Path, out: Path) -> AddonReport:
     """Write the addon of a checkpoint of model_type "vits".
 
     Source:   VitsModel.forward in the library's modeling_vits.py
@@ -57,6 +50,8 @@ def import_checkpoint(folder: Path, out: Path) -> CheckpointReport:
     text, languages, remark = text_of(checkpoint)
     model = load_model(checkpoint, "VitsModel")
     config = model.config
+    if not config.speaking_rate > 0:
+        raise ImporterError(f"speaking_rate is {config.speaking_rate}; want more than 0", where=str(folder))
     parts = cut_vits(export_whole(model))
     chain = Chain.open(parts)
     difference = max(_difference(model, chain, parts, length) for length in LENGTHS)
@@ -73,21 +68,21 @@ def import_checkpoint(folder: Path, out: Path) -> CheckpointReport:
     )
     symbols = {**text["phoneme_ids"], "^": [], "$": [], "_": text["phoneme_ids"].get(BLANK, [])}
     gain_db = measure_gain_db(chain, symbols, settings.inference)
-    name = addon_name(out)
-    manifest = addon_json(parts, settings, name=name, gain_db=gain_db)
-    for entry in ("licence", "origin", "nets"):
-        del manifest[entry]
     golden = typical_ids(symbols, np.random.default_rng(0))[GOLDEN]
-    write_addon(out, checkpoint, parts.nets, manifest, golden_ids=golden)
-    contexts = {key: net.spec["ragged"]["context"] for key, net in parts.nets.items()}
     facts = (
         ("audio", f"{config.sampling_rate} Hz, {parts.hop} samples a frame"),
         ("speakers", str(parts.speakers)),
-        ("context", ", ".join(f"{key} {c[0]} | {c[1]}" for key, c in contexts.items() if any(c)) + " frames"),
         ("gain", f"{gain_db:+.2f} dB"),
         ("text", remark),
     )
-    return CheckpointReport(out, name, facts, {"chain": difference})
+    return write_addon(
+        out,
+        parts.nets,
+        {**voice_json(parts, settings, gain_db=gain_db), **checkpoint.said, "languages": settings.languages},
+        golden_ids=golden,
+        facts=facts,
+        differences={"chain": difference},
+    )
 
 
 def export_whole(model: Any) -> onnx.ModelProto:
@@ -95,7 +90,7 @@ def export_whole(model: Any) -> onnx.ModelProto:
 
     The exporter that traces is used: the one that reads Python refuses sizes that depend on data.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     class Whole(torch.nn.Module):
         def __init__(self) -> None:
@@ -142,7 +137,7 @@ def export_whole(model: Any) -> onnx.ModelProto:
 
 def _difference(model: Any, chain: Chain, parts: VitsParts, length: int) -> float:
     """Return the largest difference between the samples of the parts and of the model, same noise."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     config = model.config
     random = np.random.default_rng(length)
@@ -170,8 +165,8 @@ def _difference(model: Any, chain: Chain, parts: VitsParts, length: int) -> floa
 @contextlib.contextmanager
 def _drawing(given: list[Floats]) -> Iterator[None]:
     """Let torch draw these numbers in this order instead of random ones."""
-    import torch
-    from torch.overrides import TorchFunctionMode
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch.overrides import TorchFunctionMode  # pyright: ignore[reportMissingImports]
 
     left = iter(given)
 
@@ -190,54 +185,40 @@ def _drawing(given: list[Floats]) -> Iterator[None]:
 
 
 def text_of(checkpoint: Checkpoint) -> tuple[Json, list[str], str]:
-    """Return the front end that gives the ids of the library's VitsTokenizer, languages, and a remark.
+    """Return the front end that gives the ids of the library's tokenizer, languages, and a remark.
 
     The library takes a text's characters, small unless a large one is known, without those that are not,
     and without space at the ends, and puts id 0 between all and at both ends. It drops an unknown letter
-    with an accent; here the letter stays, if that is known without.
+    with an accent; here the letter stays, if that is known without. A letter may have id 0 too: at a text's
+    ends the library then leaves one out, which is not how such voices are trained, and not done here.
+
+    Source:   VitsTokenizer in the library's tokenization_vits.py
     """
     checkpoint.path("vocab.json", what="which says what ids the characters have")
-    vocabulary, options = checkpoint.json("vocab.json"), checkpoint.json("tokenizer_config.json")
+    checkpoint.path("tokenizer_config.json", what="which says how a text is read")
+    options = checkpoint.json("tokenizer_config.json")
+    vocabulary = checkpoint.vocabulary(checkpoint.number("vocab_size", math.inf))
+    ids = {char: [number] for char, number in vocabulary.items() if len(char) == 1}
+    if not ids:
+        raise ImporterError("vocab.json gives no character an id", where=str(checkpoint.folder))
+    remark = f"{len(ids)} characters"
     language = str(options.get("language") or "")
     languages = ["en"] if language == ENGLISH else [language.replace("_", "-")] if language else []
-    blank = [0] if options.get("add_blank", True) else []
-    known = {char: int(number) for char, number in vocabulary.items() if len(char) == 1}
-    beyond = [char for char, n in known.items() if not 0 <= n < checkpoint.config.get("vocab_size", n + 1)]
-    if beyond or not known:
-        raise ImporterError(
-            f"vocab.json gives {beyond[:5] or 'no character'} ids that the model has not",
-            where=str(checkpoint.folder),
-        )
-    ids = {char: [number] for char, number in known.items()}
-    remark = f"{len(known)} characters"
-    text: Json = {"type": "characters"}
+    text: Json = {"type": "characters", "form": "NFC"}
     if options.get("phonemize", True):
         text = {"type": "espeak", "voice": "en-us"}
         languages, remark = languages or ["en"], "espeak-ng phonemes, as the library's phonemizer has them"
     elif options.get("normalize", True):
-        ids |= _large(known, blank)
+        text |= {"lowercase": True, "spaces": "trimmed"}
         if language == "ron" and "ţ" in ids:
             ids["ț"] = ids["ţ"]
     if options.get("is_uroman"):
         remark += "; they are Latin: a text in another script is to be romanised by uroman first"
-    if blank:
-        ids |= {BLANK: blank, START: []}
-    text |= {"phoneme_ids": ids, "start": START if blank else None, "end": None}
-    text["spacer"] = BLANK if blank else None
-    if text["type"] == "characters":
-        wanted = {"decompose": False, "trim": True}
-        text |= {key: value for key, value in wanted.items() if key in CharactersText.__dataclass_fields__}
+    framing: Json = {"start": None, "end": None, "spacer": None}
+    if options.get("add_blank", True):
+        ids |= {BLANK: [0], START: []}
+        framing |= {"start": START, "spacer": BLANK}
+    text |= {"phoneme_ids": ids, **framing}
     if languages == ["en"]:
         text["normalise"] = "en"
     return text, languages, remark
-
-
-def _large(known: dict[str, int], blank: list[int]) -> dict[str, list[int]]:
-    """Return the ids of every character that is unknown itself, but known, or in part, when made small."""
-    found: dict[str, list[int]] = {}
-    for char in map(chr, range(sys.maxunicode + 1)):
-        small = char.lower()
-        numbers = [known[piece] for piece in small if piece in known]
-        if small != char and char not in known and numbers:
-            found[char] = [*numbers[:1], *(n for number in numbers[1:] for n in (*blank, number))]
-    return found

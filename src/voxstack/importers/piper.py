@@ -1,8 +1,6 @@
 """Turn a Piper voice (an ONNX file and its JSON) into an addon: nets, text, controls, stack, loudness."""
 
-import errno
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +9,16 @@ from typing import Any
 
 import numpy as np
 import onnx
-import soundfile
 
 from voxstack.core.errors import ImporterError
-from voxstack.engine.golden import write_golden
 from voxstack.importers.destination import new_addon
 from voxstack.importers.loudness import measure_gain_db, typical_ids
 from voxstack.importers.piper_config import PiperConfig, check_espeak, check_ids, read_config
 from voxstack.importers.vits import VitsParts, cut_vits
 from voxstack.importers.vits_parity import Chain, check_parity
-from voxstack.stack.addon import seal
-from voxstack.stack.files import MANIFEST
+from voxstack.importers.writing import addon_name, fill_addon, manifest_of
 
-__all__ = ["ImportReport", "import_piper", "import_sources"]
+__all__ = ["ImportReport", "import_piper", "import_sources", "voice_json"]
 
 Json = dict[str, Any]
 
@@ -88,7 +83,7 @@ def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:
     """
     data = _read_model(model)
     graph = _parse(data, where=str(model))
-    name = _slug(out.resolve().name)
+    name = addon_name(out)
     config = config or model.with_name(model.name + ".json")
     settings = read_config(config)
     check_espeak(settings, where=str(config))
@@ -100,11 +95,16 @@ def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:
             difference = check_parity(parts)
         except ImporterError as error:
             raise ImporterError(error.what, where=str(model)) from error
-        text = settings.text
-        gain_db = measure_gain_db(Chain.open(parts), text["phoneme_ids"], settings.inference)
-        manifest = addon_json(parts, settings, name=name, gain_db=gain_db)
-        manifest |= {"licence": _licence(model.parent / "MODEL_CARD"), "origin": origin}
-        _write(folder, manifest, parts, typical_ids(text["phoneme_ids"], np.random.default_rng(0))[GOLDEN])
+        ids = settings.text["phoneme_ids"]
+        gain_db = measure_gain_db(Chain.open(parts), ids, settings.inference)
+        said = {
+            **voice_json(parts, settings, gain_db=gain_db),
+            "licence": _licence(model.parent / "MODEL_CARD"),
+            "origin": origin,
+        }
+        manifest = manifest_of(out, parts.nets, said)
+        golden = typical_ids(ids, np.random.default_rng(0))[GOLDEN]
+        fill_addon(folder, manifest, parts.nets, golden_ids=golden)
     return ImportReport(
         addon=out,
         name=name,
@@ -152,21 +152,8 @@ def _cut(graph: onnx.ModelProto, *, where: str) -> VitsParts:
         raise ImporterError(f"does not look like a VITS voice: {_line(error)}", where=where) from error
 
 
-def _write(folder: Path, manifest: Json, parts: VitsParts, golden_ids: list[int]) -> None:
-    (folder / "nets").mkdir()
-    for name, net in parts.nets.items():
-        onnx.save(net.model, str(folder / "nets" / f"{name}.onnx"))
-    json_text = json.dumps(manifest, indent=1, ensure_ascii=False)
-    (folder / MANIFEST).write_text(json_text + "\n", encoding="utf-8")
-    seal(folder)
-    try:
-        write_golden(folder, golden_ids, {})
-    except soundfile.SoundFileError as error:  # how its library says that a disk is full
-        raise OSError(errno.EIO, _line(error)) from error
-
-
-def addon_json(parts: VitsParts, settings: PiperConfig, *, name: str, gain_db: float) -> Json:
-    """Return the addon's JSON, without hashes, licence and origin."""
+def voice_json(parts: VitsParts, settings: PiperConfig, *, gain_db: float) -> Json:
+    """Return what addon.json says of a voice of such parts, but for its licence and origin."""
     decoders = [{"type": "Decoder", "net": net} for net in ("flow", "decoder")]
     upsampler = {
         "type": "Upsampler",
@@ -176,18 +163,11 @@ def addon_json(parts: VitsParts, settings: PiperConfig, *, name: str, gain_db: f
     }
     limiter = {"type": "Limiter", "gain_db": gain_db, "ceiling_db": CEILING_DB}
     return {
-        "format": 1,
-        "name": name,
-        "version": "1.0.0",
         "gives": "audio",
         "languages": settings.languages,
-        "licence": "unknown",
-        "origin": {},
         "audio": {"sample_rate": settings.sample_rate},
-        "mel": None,
         "text": settings.text,
         "controls": _controls(parts, settings),
-        "nets": {key: {"file": f"nets/{key}.onnx", **net.spec} for key, net in parts.nets.items()},
         "stack": [
             {
                 "type": "StreamablePipeline",
@@ -195,10 +175,6 @@ def addon_json(parts: VitsParts, settings: PiperConfig, *, name: str, gain_db: f
                 "streamable_block": {"type": "StreamableStack", "stack": [upsampler, *decoders, limiter]},
             }
         ],
-        "vocoder": None,
-        "profiles": {},
-        "golden": {},
-        "files": {},
     }
 
 
@@ -234,13 +210,6 @@ def _licence(card: Path) -> str:
         re.IGNORECASE | re.MULTILINE,
     )
     return stated.group(1) if stated else "unknown"
-
-
-def _slug(name: str) -> str:
-    slug = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
-    if not slug:
-        raise ImporterError(f"'{name}' makes no addon name; choose a folder name with letters or digits")
-    return slug
 
 
 def _pair(context: list[int]) -> tuple[int, int]:

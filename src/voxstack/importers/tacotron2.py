@@ -22,9 +22,10 @@ from voxstack.importers.graphs.views import lay_channels_first
 from voxstack.importers.loops.cut import LoopParts, cut_loop
 from voxstack.importers.loops.parity import LoopChain, Uncut, plain_session
 from voxstack.importers.loops.views import Framing, find_frames, unselected
-from voxstack.importers.mel_addon import MelReport, Source, write_voice
+from voxstack.importers.mel_addon import Source, write_voice
 from voxstack.importers.vits import CutNet
 from voxstack.importers.vits_parity import TOLERANCE
+from voxstack.importers.writing import AddonReport
 
 __all__ = ["AttentionParts", "check_attention", "cut_attention", "import_model", "model_inputs"]
 
@@ -59,7 +60,7 @@ class AttentionParts:
     inputs: Mapping[str, str]
 
 
-def import_model(source: Source, out: Path) -> MelReport:
+def import_model(source: Source, out: Path) -> AddonReport:
     """Write the addon of an attention-based mel model.
 
     The frames of the step that says "stop" are not kept: such models learn to stop on padding.
@@ -77,7 +78,7 @@ def import_model(source: Source, out: Path) -> MelReport:
     controls = {"noise": NOISE} if parts.loop.noise else {}
     facts = [
         ("frames a step", str(parts.framing.per_step)),
-        ("step loop vs. Loop", f"{difference:.1e} greatest difference, same frames in {steps} steps"),
+        ("loop vs. model", f"{difference:.1e} greatest difference, same frames in {steps} steps"),
     ]
     return write_voice(source, out, nets=parts.nets, stack=_stack(parts), controls=controls, facts=facts)
 

@@ -16,8 +16,9 @@ from voxstack.core.errors import ImporterError, suggest
 from voxstack.core.ports import MelFormat
 from voxstack.importers import fastspeech2, mb_melgan, tacotron2
 from voxstack.importers.graphs.graph import Graph
-from voxstack.importers.mel_addon import MelReport, Source
+from voxstack.importers.mel_addon import Source
 from voxstack.importers.tflite import convert, is_tflite
+from voxstack.importers.writing import AddonReport
 
 __all__ = ["import_sources", "read_mapper", "text_config"]
 
@@ -59,7 +60,7 @@ class Mapper:
     corpus: str
 
 
-def import_sources(sources: Sequence[Path], out: Path) -> MelReport:
+def import_sources(sources: Sequence[Path], out: Path) -> AddonReport:
     """Write the addon of what stands on the command line: a model, and the JSON that maps its symbols.
 
     A voice's JSON is looked for beside the model where it is not named.
@@ -78,13 +79,14 @@ def import_sources(sources: Sequence[Path], out: Path) -> MelReport:
         raise ImporterError(error.what, where=str(path)) from error
 
 
-def _import(source: Source, mapper: Path | None, out: Path) -> MelReport:
+def _import(source: Source, mapper: Path | None, out: Path) -> AddonReport:
     graph = source.model.graph
     loops = any(node.op_type == "Loop" for node in graph.node)
     if not loops and _takes_mels(source.model):
         if mapper is not None:
             raise ImporterError("a vocoder has no symbols; leave MAPPER out", where=str(mapper))
-        return mb_melgan.import_model(source, out)
+        # Its mels are taken for those of the only known corpus, so its terms are too.
+        return mb_melgan.import_model(replace(source, licence=CORPORA["baker"].licence), out)
     source = _voiced(source, mapper or _mapper_beside(source.path))
     return tacotron2.import_model(source, out) if loops else fastspeech2.import_model(source, out)
 

@@ -161,5 +161,5 @@ def _by_hand(path: Path) -> str:
 def _last(ran: Ran) -> str:
     """Return the last line that says something."""
     lines = [line.strip() for line in ran.errors.splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(UNHELPFUL)]
+    telling = [line for line in lines if not line.startswith(UNHELPFUL) and " - INFO - " not in line]
     return (telling or lines or [f"exit code {ran.code}"])[-1]

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from voxstack.core.errors import ImporterError
 from voxstack.importers.graphs.folding import fold
-from voxstack.importers.graphs.graph import Edge, Graph, attributes
-from voxstack.importers.graphs.shape_rules import WHOLE
+from voxstack.importers.graphs.graph import Edge, Graph
 from voxstack.importers.vits import CutNet
 from voxstack.importers.vits_parity import TOLERANCE, open_session
 
@@ -70,7 +69,6 @@ def export_graph(
     kinds = {edge.name: edge.dtype for edge in (*graph.inputs, *graph.outputs)}
     graph.inputs = [Edge(name, kinds[name], example.axes) for name, example in inputs.items()]
     graph.outputs = [Edge(name, kinds[name], axes) for name, axes in outputs.items()]
-    _write_out(graph)
     fold(graph)
     unread = [edge.name for edge in graph.inputs if not graph.users(edge.name)]
     if unread:
@@ -222,24 +220,6 @@ def _check_free(graph: Graph, inputs: Mapping[str, Example], sizes: Mapping[str,
         for axis, got in zip(inputs[edge.name].axes, edge.axes or (), strict=True):
             if isinstance(axis, str) and sizes[axis] > 1 and isinstance(got, int):
                 raise ImporterError(f"torch fixed '{axis}' of '{edge.name}' to {got}; want it free")
-
-
-def _write_out(graph: Graph) -> None:
-    """Write what newer operators say in an attribute as older ones do, which is what folding reads.
-
-    A part of a Shape becomes a Slice of it. A Reshape's 0 means "as it is": a net of speech never reshapes
-    to nothing, for which alone the other meaning was made.
-    """
-    for node in list(graph.nodes):
-        options = attributes(node)
-        if node.op_type == "Reshape":
-            del node.attribute[:]
-        elif node.op_type == "Shape" and options:
-            whole = graph.add("Shape", [node.input[0]])
-            ends = (options.get("start", 0), options.get("end", WHOLE), 0)
-            picks = [graph.constant(np.asarray([end], np.int64)) for end in ends]
-            graph.replace(node.output[0], graph.add("Slice", [whole, *picks]))
-    graph.prune()
 
 
 @contextlib.contextmanager

@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 NAME = "onnxruntime"
 
-QUIET = 3
-"""Log errors only: what goes wrong is raised."""
+QUIET = 4
+"""Log nothing but the end of the process: what goes wrong is raised."""
 
 
 @dataclass(frozen=True)

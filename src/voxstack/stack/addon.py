@@ -65,9 +65,9 @@ class Addon:
     @property
     def frame_rate(self) -> Fraction | None:
         """Exact frames per second: from the mel format, else from the hops of what decodes."""
-        rate = Fraction(self.config.audio.sample_rate)
         if self.config.mel is not None:
-            return rate / self.config.mel.hop
+            return Fraction(self.config.mel.sample_rate, self.config.mel.hop)
+        rate = Fraction(self.config.audio.sample_rate)
         hop = 1
         for spec in self.specs.values():
             if spec.role != "encoder" and spec.ragged is not None:

@@ -63,6 +63,7 @@ class RaggedConfig(_Strict):
     hop: int = Field(default=1, ge=1)
     pad: float | None = None
     chunkable: bool = True
+    least: int = Field(default=1, ge=1)
     mask: str | None = None
     lengths: str | None = None
 
@@ -91,6 +92,8 @@ class NetConfig(_Strict):
                     f"state '{name}' is {before.dtype} {list(before.axes)}, but '{after}', which it becomes, "
                     f"is {later.dtype} {list(later.axes)}"
                 )
+            if self.ragged is not None and name in (self.ragged.mask, self.ragged.lengths):
+                raise ValueError(f"'{name}' is state, which the net makes itself, so it is no mask or length")
             if before.random:
                 raise ValueError(f"'{name}' is state, which the net makes itself, so it cannot be random")
         drawn = {name: tensor for name, tensor in self.inputs.items() if tensor.random}
@@ -226,4 +229,9 @@ class AddonConfig(_Strict):
         # Without it, mels of any make would seem to fit.
         if self.mel is None and "mel" in (self.gives, self.takes):
             raise ValueError("'mel' is missing: an addon that gives or takes mels says how they are made")
+        if self.mel is not None and self.gives == "mel" and self.audio.sample_rate != self.mel.sample_rate:
+            raise ValueError(
+                f"audio.sample_rate is {self.audio.sample_rate}, but its mels are made for "
+                f"{self.mel.sample_rate} Hz; want the same"
+            )
         return self

@@ -20,7 +20,7 @@ class Row:
     """What there is to know of one block: where it stands, what it takes and gives, and its timing.
 
     context is in input steps; ahead_ms, how much audio of what comes after it needs, is None where that
-    is everything, or where there is no rate.
+    is everything (`needs_all`), or where there is no rate.
     """
 
     path: str
@@ -31,6 +31,7 @@ class Row:
     steps: Fraction | None = None
     context: tuple[int, int] | None = None
     ahead_ms: float | None = None
+    needs_all: bool = False
     is_container: bool = False
 
 
@@ -108,6 +109,7 @@ def _row(item: Wired) -> Row:
         steps=timing.steps if timing is not None and consumes else None,
         context=(timing.left, timing.right) if timing is not None and consumes else None,
         ahead_ms=ahead_ms,
+        needs_all=timing is not None and timing.lookahead is None,
         is_container=item.is_container,
     )
 
@@ -125,6 +127,8 @@ def _about(row: Row) -> str:
         parts.append(f"1 → {row.steps}")
     if row.context and any(row.context):
         parts.append(f"context {row.context[0]} | {row.context[1]}")
+    if row.needs_all:
+        parts.append("needs the whole utterance")
     if row.ahead_ms:
         parts.append(f"needs {row.ahead_ms:.0f} ms ahead")
     return " · ".join(parts)

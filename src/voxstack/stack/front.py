@@ -1,23 +1,26 @@
 """Build the front end that an addon's `text` object describes: sentences, words, phonemes, ids."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
+import numpy as np
 from pydantic import Field
 
 from voxstack.core.errors import ConfigError, RequestError, suggest
 from voxstack.core.text import FrontEnd, Phonemes, Sentence, Splitter
 from voxstack.stack.strict import validated
-from voxstack.stages.phonemes.characters import CharacterPhonemizer
+from voxstack.stages.phonemes.arpabet import arpabet
+from voxstack.stages.phonemes.characters import CharacterPhonemizer, Form, Spaces
 from voxstack.stages.phonemes.espeak import EspeakPhonemizer
-from voxstack.stages.phonemes.pinyin import PinyinPhonemizer, Spelling, holds_han
+from voxstack.stages.phonemes.pinyin import PinyinPhonemizer, Spelling
 from voxstack.stages.phonemes.symbols import SymbolTable
 from voxstack.stages.text.clean import clean, is_speakable
 from voxstack.stages.text.known import KnownSplitter
+from voxstack.stages.text.mapped import MappedText
 from voxstack.stages.text.normalise import Normaliser
-from voxstack.stages.text.rules_zh import holds_number
 from voxstack.stages.text.sentences import PAUSES_MS, Boundary, SentenceSplitter
+from voxstack.stages.text.skipped import report_skipped, unheard
 from voxstack.stages.text.speakable import SpeakableSplitter, shown
 
 __all__ = ["CharactersText", "EspeakText", "PinyinText", "build_front_end"]
@@ -35,6 +38,7 @@ class EspeakText:
     type: Literal["espeak"]
     voice: str
     phoneme_ids: Ids
+    alphabet: Literal["ipa", "arpabet"] = "ipa"
     start: str | None = "^"
     end: str | None = "$"
     spacer: str | None = "_"
@@ -42,8 +46,13 @@ class EspeakText:
     max_characters: MaxCharacters = 400
     pauses_ms: dict[Boundary, PauseMs] = field(default_factory=dict[Boundary, int])
 
+    @property
+    def silent(self) -> frozenset[str]:
+        return frozenset()
+
     def phonemizer(self) -> "Phonemizer":
-        return EspeakPhonemizer(self.voice, _table(self))
+        spell = arpabet if self.alphabet == "arpabet" else None
+        return EspeakPhonemizer(self.voice, _table(self), spell)
 
     def splitter(self) -> Splitter:
         return _splitter(self)
@@ -56,6 +65,9 @@ class CharactersText:
     type: Literal["characters"]
     phoneme_ids: Ids
     lowercase: bool = False
+    form: Form = "NFD"
+    spaces: Spaces = "kept"
+    unknown: str | None = None
     start: str | None = None
     end: str | None = None
     spacer: str | None = None
@@ -63,8 +75,19 @@ class CharactersText:
     max_characters: MaxCharacters = 400
     pauses_ms: dict[Boundary, PauseMs] = field(default_factory=dict[Boundary, int])
 
-    def phonemizer(self) -> "Phonemizer":
-        return CharacterPhonemizer(_table(self), lowercase=self.lowercase)
+    @property
+    def silent(self) -> frozenset[str]:
+        return frozenset() if self.unknown is None else frozenset((self.unknown,))
+
+    def phonemizer(self) -> CharacterPhonemizer:
+        _check_sign(self, "unknown", self.unknown, "leave it out")
+        return CharacterPhonemizer(
+            _table(self),
+            lowercase=self.lowercase,
+            form=self.form,
+            spaces=self.spaces,
+            unknown=self.unknown,
+        )
 
     def splitter(self) -> Splitter:
         return _splitter(self)
@@ -93,7 +116,11 @@ class PinyinText:
     max_characters: MaxCharacters = 400
     pauses_ms: dict[Boundary, PauseMs] = field(default_factory=dict[Boundary, int])
 
-    def phonemizer(self) -> "Phonemizer":
+    @property
+    def silent(self) -> frozenset[str]:
+        return frozenset(self.pauses.values()) | ({self.separator} if self.separator else frozenset[str]())
+
+    def phonemizer(self) -> PinyinPhonemizer:
         signs = {
             "separator": self.separator,
             "zero_initial": self.zero_initial,
@@ -114,10 +141,8 @@ class PinyinText:
         )
 
     def splitter(self) -> Splitter:
-        return KnownSplitter(_splitter(self, self.clause_ends), self._knows, "write it in Chinese characters")
-
-    def _knows(self, text: str) -> bool:
-        return holds_han(text) or (self.normalise is not None and holds_number(text))
+        knows = _knows(self.phonemizer().knows, self)
+        return KnownSplitter(_splitter(self, self.clause_ends), knows, "write it in Chinese characters")
 
 
 _Options: TypeAlias = EspeakText | CharactersText | PinyinText
@@ -153,8 +178,15 @@ class _FrontEnd:
         if self.normaliser is not None:
             mapped = self.normaliser.normalise(mapped)
         utterances = self.phonemizer.phonemize(mapped.text)
+        self._report_skipped(sentence, mapped, utterances)
         placed = [replace(phonemes, spans=mapped.origins(phonemes.spans)) for phonemes in utterances]
         return [*placed[:-1], replace(placed[-1], pause_ms=sentence.pause_ms)]
+
+    def _report_skipped(self, sentence: Sentence, mapped: MappedText, utterances: list[Phonemes]) -> None:
+        stretches = list(unheard(mapped.text, utterances, silent=self.options.silent))
+        if stretches:
+            for start, stop in mapped.origins(np.array(stretches, dtype=np.int64)).tolist():
+                report_skipped(sentence.text[start - sentence.start : stop - sentence.start], start)
 
 
 def build_front_end(config: Mapping[str, Any]) -> FrontEnd:
@@ -184,6 +216,14 @@ def build_front_end(config: Mapping[str, Any]) -> FrontEnd:
 def _splitter(options: _Options, clause_ends: str = "") -> Splitter:
     pauses_ms: dict[Boundary, int] = {**PAUSES_MS, **options.pauses_ms}
     return SpeakableSplitter(SentenceSplitter(options.max_characters, pauses_ms, clause_ends))
+
+
+def _knows(knows: Callable[[str], bool], options: _Options) -> Callable[[str], bool]:
+    """Return whether anything of a cleaned text, as it is or in words, can be spoken."""
+    if options.normalise is None:
+        return knows
+    normaliser = Normaliser(options.normalise)
+    return lambda text: knows(text) or knows(normaliser.normalise(MappedText.of(text)).text)
 
 
 def _table(options: EspeakText | CharactersText) -> SymbolTable:

@@ -67,6 +67,8 @@ def check_addon(
         return
     facts = {"voice": addon.name, "profile": loaded.profile, "runtime": loaded.runtime}
     yield Finding("wiring", f"{len(loaded.wired)} blocks, {len(loaded.nets)} nets", is_good=True, facts=facts)
+    if addon.config.text is not None:
+        yield _tried("text", lambda: _text(loaded))
     yield _tried("law", lambda: _law(addon, loaded))
     if addon.source is not None:
         return  # a vocoder speaks no ids: its golden sample is that of the voices that use it
@@ -80,6 +82,11 @@ def _tried(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, check(), is_good=True)
     except VoxstackError as error:
         return Finding(name, f"{type(error).__name__}: {error}", is_good=False)
+
+
+def _text(loaded: Loaded) -> str:
+    Voice(loaded).front.splitter()
+    return "its front end can be built"
 
 
 def _law(addon: Addon, loaded: Loaded) -> str:

@@ -136,6 +136,54 @@ def test_folding_removes_sizes_zeros_and_ones_that_an_exporter_left() -> None:
     assert np.array_equal(run(graph, {"x": signal(5)}), whole)
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "kept"), [(None, None, [0, 1, 2]), (1, None, [1, 2]), (None, -1, [0, 1]), (-2, 2, [1])]
+)
+def test_a_shape_may_tell_some_axes_only(start: int | None, stop: int | None, kept: list[int]) -> None:
+    graph = build([SIGNAL], Edge("y", "int64", ("sizes",)))
+    ends = {name: place for name, place in (("start", start), ("end", stop)) if place is not None}
+    sizes = graph.add("Shape", ["x"], ends)
+    end(graph, graph.add("Neg", [sizes]))
+
+    shapes = infer_shapes(graph)
+
+    assert shapes.of[sizes] == (Size.number(len(kept)),)
+    assert shapes.sizes(sizes) == tuple(shapes.of["x"][place] for place in kept)
+    assert (-run(graph, {"x": signal(5)})).tolist() == [(1, 16, 5)[place] for place in kept]
+
+
+@pytest.mark.parametrize(("allowzero", "wanted"), [(0, (1, 16, 5)), (1, (0, 16, 5))])
+def test_a_zero_in_a_reshape_means_as_it_is_unless_it_may_mean_nothing(
+    allowzero: int, wanted: tuple[int, ...]
+) -> None:
+    graph = build([SIGNAL], Edge("y", "float32", ("some", 16, 5)))
+    target = graph.constant(np.asarray([0, 16, 5]))
+    view = graph.add("Reshape", ["x", target], {"allowzero": allowzero})
+    end(graph, graph.add("Tanh", [view]))
+
+    first = infer_shapes(graph).of[view][0]
+
+    assert first == (Size.number(0) if allowzero else Size("batch", 1, 0))
+    x = signal(0 if allowzero else 5)
+    assert run(graph, {"x": x}).shape == wanted
+
+
+def test_a_reshape_that_allowed_zeros_is_folded_to_one_that_keeps_axes() -> None:
+    graph = build([SIGNAL], Edge("y", "float32", ("batch", 4, 4, "time")))
+    sizes = [graph.add("Shape", ["x"], {"start": place, "end": place + 1}) for place in (0, 2)]
+    four = graph.constant(np.asarray([4]))
+    target = graph.add("Concat", [sizes[0], four, four, sizes[1]], {"axis": 0})
+    end(graph, graph.add("Reshape", ["x", target], {"allowzero": 1}))
+    whole = run(graph, {"x": signal(5, batch=2)})
+
+    fold(graph)
+
+    (reshape,) = graph.nodes
+    assert graph.constants[reshape.input[1]].tolist() == [0, 4, 4, -1]
+    assert not reshape.attribute
+    assert np.array_equal(run(graph, {"x": signal(5, batch=2)}), whole)
+
+
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (7, 3)])
 def test_a_convolution_reaches_half_its_dilated_kernel(kernel: int, dilation: int) -> None:
     graph = build([SIGNAL], Edge("y", "float32", ("batch", 16, "time")))

@@ -143,6 +143,7 @@ def fold_reshapes(graph: Graph, shapes: Shapes) -> int:
         if numbers.count(-1) > 1:
             continue
         node.input[1] = graph.constant(np.asarray(numbers, np.int64))
+        del node.attribute[:]  # allowzero, where 0 would mean no steps at all
         changes += 1
     graph.changed()
     return changes

@@ -8,7 +8,7 @@ import onnx
 from voxstack.importers.graphs.graph import Constant, Graph, attribute, attributes
 from voxstack.importers.graphs.sizes import Shape, Shapes, Size, arithmetic, broadcast
 
-__all__ = ["ELEMENTWISE", "RULES", "SAME_AS_FIRST", "WHOLE", "axes_of", "ints", "split_shapes"]
+__all__ = ["ELEMENTWISE", "RULES", "SAME_AS_FIRST", "WHOLE", "axes_of", "ints", "shape_part", "split_shapes"]
 
 _ARITHMETIC = ["Abs", "Add", "Div", "Max", "Min", "Mod", "Mul", "Neg", "Reciprocal", "Sub"]
 _LOGIC = ["And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Where"]
@@ -39,6 +39,12 @@ def axes_of(graph: Graph, node: onnx.NodeProto) -> list[int] | None:
         return [int(item) for item in value.reshape(-1)]
     named = attribute(node, "axes")
     return [int(item) for item in named] if isinstance(named, list) else None
+
+
+def shape_part(node: onnx.NodeProto) -> slice:
+    """Return which axes a Shape tells the sizes of."""
+    start, end = attribute(node, "start"), attribute(node, "end")
+    return slice(start if isinstance(start, int) else None, end if isinstance(end, int) else None)
 
 
 def _conv(graph: Graph, shapes: Shapes, node: onnx.NodeProto) -> Shape | None:
@@ -120,8 +126,10 @@ def _reshape(_: Graph, shapes: Shapes, node: onnx.NodeProto) -> Shape | None:
     if target is None:
         return None
     zero, rest = Size.number(0), Size.number(-1)
+    stays = not attribute(node, "allowzero")
     result = [
-        data[place] if size == zero and place < len(data) else size for place, size in enumerate(target)
+        data[place] if stays and size == zero and place < len(data) else size
+        for place, size in enumerate(target)
     ]
     if rest not in result:
         return tuple(result)
@@ -247,7 +255,7 @@ def _from_values(_: Graph, shapes: Shapes, node: onnx.NodeProto) -> Shape | None
 
 
 def _shape(_: Graph, shapes: Shapes, node: onnx.NodeProto) -> Shape | None:
-    return (Size.number(len(shapes.of[node.input[0]])),)
+    return (Size.number(len(shapes.of[node.input[0]][shape_part(node)])),)
 
 
 def _range(_: Graph, shapes: Shapes, node: onnx.NodeProto) -> Shape | None:

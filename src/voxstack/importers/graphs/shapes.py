@@ -17,6 +17,7 @@ from voxstack.importers.graphs.shape_rules import (
     WHOLE,
     axes_of,
     ints,
+    shape_part,
     split_shapes,
 )
 from voxstack.importers.graphs.sizes import Entries, Shapes, Size, arithmetic, broadcast, entries, flat
@@ -83,7 +84,7 @@ def _values(graph: Graph, shapes: Shapes, node: onnx.NodeProto) -> None:
     if node.op_type == "Shape":
         shape = shapes.of.get(node.input[0])
         if shape is not None:
-            shapes.values[node.output[0]] = entries(shape)
+            shapes.values[node.output[0]] = entries(shape[shape_part(node)])
         return
     inputs = [shapes.values.get(name) for name in node.input]
     if not inputs or inputs[0] is None:

@@ -16,10 +16,11 @@ from fractions import Fraction
 from voxstack.core.errors import ConfigError
 from voxstack.core.ports import Array
 
-__all__ = ["FINDINGS", "AttentionLimits", "AttentionWatch", "Finding"]
+__all__ = ["ENDING", "AttentionLimits", "AttentionWatch", "Finding"]
 
 
-FINDINGS = ("stall", "back", "repeat", "skip", "unread")
+ENDING = ("stall", "back", "repeat", "skip")
+"""Findings that may end an utterance; the one other, "unread", is made when it has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,9 @@ class AttentionLimits:
             if value is not None and value < least:
                 raise ConfigError(f"got {value:g}, want {least} or more, or null", where=f"{path}.{key}")
         for place, kind in enumerate(self.ends_on):
-            if kind not in FINDINGS:
+            if kind not in ENDING:
                 raise ConfigError(
-                    f"got '{kind}', want one of {', '.join(FINDINGS)}", where=f"{path}.ends_on[{place}]"
+                    f"got '{kind}', want one of {', '.join(ENDING)}", where=f"{path}.ends_on[{place}]"
                 )
 
 
@@ -102,7 +103,8 @@ class AttentionWatch:
     def end(self) -> list[Finding]:
         """Return what is wrong if the utterance ends here."""
         left = self._symbols - 1 - self._front
-        if self._limits.most_unread is None or left <= self._limits.most_unread:
+        # Of a short utterance, half.
+        if self._limits.most_unread is None or left <= min(self._limits.most_unread, self._symbols // 2):
             return []
         return [self._finding("unread", f"the last {left} of {self._symbols} symbols were never read")]
 
@@ -134,10 +136,9 @@ class AttentionWatch:
         before, self._stalled = self._stalled, 0 if position > self._front else self._stalled + 1
         if before <= self._most_stalled < self._stalled:  # once a stall
             seconds = self._stalled / float(self._frame_rate)
+            read = "all" if self._front == self._symbols - 1 else f"{self._front + 1} of {self._symbols}"
             yield self._finding(
-                "stall",
-                f"the attention read nothing new for {seconds:.1f} s, "
-                f"after {self._front + 1} of {self._symbols} symbols",
+                "stall", f"the attention read nothing new for {seconds:.1f} s, after {read} symbols"
             )
 
     def _finding(self, kind: str, text: str) -> Finding:

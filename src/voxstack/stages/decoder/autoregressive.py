@@ -27,6 +27,9 @@ HEAD = Timing()
 NOISE_STEPS = 64
 """Steps for which noise is drawn at once."""
 
+MOST_S = 300
+"""Seconds that one utterance may last, whatever the options say."""
+
 USUAL_FRAME_RATE = Fraction(80)
 """Frames per second where the addon does not say; only limits in ms depend on it."""
 
@@ -43,7 +46,7 @@ class AutoregressiveDecoder:
               stop       float32 [] or [r], probability that the utterance is over
               alignment  float32 [phonemes] or [phonemes, r], what the step attended to
     Source:   the decoder loop of Tacotron 2 (Shen et al. 2018, §2.2)
-    Reports:  attention.stall, .back, .repeat, .skip, .unread; decoder.too_long; alignment
+    Reports:  attention.stall, .back, .repeat, .skip, .unread; decoder.too_long, .empty; alignment
     """
 
     @dataclass(frozen=True)
@@ -116,7 +119,8 @@ class _Frames:
         self._counts = POSITION in spec.inputs
         self._watch = AttentionWatch(options.attention, symbols=symbols, frame_rate=block.frame_rate)
         self._least = options.least_frames_per_symbol * symbols
-        self._most = math.ceil(options.most_frames_per_symbol * symbols)
+        longest = MOST_S * float(block.frame_rate)
+        self._most = math.ceil(min(options.most_frames_per_symbol * symbols, longest))
         self._noise: Tensors = {}
         self._steps = 0
         self._is_over = False
@@ -187,7 +191,11 @@ class _Frames:
                 "the utterance was ended"
             )
             report(Event("decoder.too_long", self._name, made, text, {"ended": True}))
-        return 0 if stops and not options.keeps_stop_step else per_step
+        if not stops or options.keeps_stop_step:
+            return per_step
+        if self._steps == 1:
+            report(Event("decoder.empty", self._name, 0, "it ended before its first frame", {"ended": True}))
+        return 0
 
     def _attended(self, weights: Array) -> list[Finding]:
         """Follow the attention of one step's frames."""
@@ -221,7 +229,8 @@ def _frame_ports(spec: NetSpec, site: Site) -> tuple[Ports, int]:
             continue
         sizes[name] = port.axes[0] if len(port.axes) == 2 else 1
         mel = site.mel if name == "mel" else None
-        gives[name] = replace(port, axes=("frames", *port.axes[-1:]), rate=site.frame_rate, mel=mel)
+        axes = ("frames", *port.axes[-1:])
+        gives[name] = replace(port, axes=axes, rate=site.frame_rate, mel=mel, sequential=True)
         if len(port.axes) not in (1, 2):
             raise WiringError(f"net '{spec.name}' gives {port}, want [bands] or [r, bands]", where=site.path)
     if not gives:

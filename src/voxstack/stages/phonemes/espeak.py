@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from voxstack.core.errors import RequestError
 from voxstack.core.text import Phonemes
@@ -26,11 +27,12 @@ class EspeakPhonemizer:
     Source:   piper-tts 1.8.0, phonemize_espeak.py and phoneme_ids.py: same ids
     Raises:   RequestError if nothing of the text can be spoken; ConfigError as `read_clauses`
 
-    Text in [[ ]] is taken as phonemes.
+    Text in [[ ]] is taken as phonemes. `spell` says which symbols write a word's IPA in another alphabet.
     """
 
     voice: str
     table: SymbolTable
+    spell: Callable[[str], Iterable[str]] | None = None
 
     def phonemize(self, text: str) -> list[Phonemes]:
         utterances: list[list[Symbol]] = []
@@ -41,7 +43,7 @@ class EspeakPhonemizer:
             if part.startswith("[["):
                 if not utterances:
                     utterances.append([])
-                utterances[-1] += _raw(part, offset, parts[place - 1], parts[place + 1])
+                utterances[-1] += self._raw(part, offset, parts[place - 1], parts[place + 1])
             else:
                 read = self._utterances(text, part, offset)
                 if after_raw and read:
@@ -84,12 +86,22 @@ class EspeakPhonemizer:
                 span = Span(words[first].start, words[last].stop)
             if place:
                 yield Symbol(" ", min(done, span.start), span.start)
-            for symbol in unicodedata.normalize("NFD", piece):
+            for symbol in self.spell(piece) if self.spell else unicodedata.normalize("NFD", piece):
                 yield Symbol(symbol, span.start, span.stop)
             done = span.stop
         for symbol in unicodedata.normalize("NFD", sign):
             yield Symbol(symbol, done, max(done, start + len(text[start:stop].rstrip())))
         if sign in (",", ":", ";"):
+            yield Symbol(" ", stop, stop)
+
+    def _raw(self, block: str, offset: int, before: str, after: str) -> Iterator[Symbol]:
+        start, stop = offset, offset + len(block)
+        signs = block[2:-2].strip()
+        if before.endswith(" "):
+            yield Symbol(" ", start, start)
+        for symbol in signs if self.spell is None else chain(*map(self.spell, signs.split())):
+            yield Symbol(symbol, start, stop)
+        if after.startswith(" "):
             yield Symbol(" ", stop, stop)
 
     def _sounds(self, words: list[str]) -> list[str]:
@@ -108,13 +120,3 @@ def _without_lookahead(text: str, clauses: list[Clause]) -> list[Clause]:
         found.append(Clause(start, stop, clause.phonemes))
         start = stop
     return found
-
-
-def _raw(block: str, offset: int, before: str, after: str) -> Iterator[Symbol]:
-    start, stop = offset, offset + len(block)
-    if before.endswith(" "):
-        yield Symbol(" ", start, start)
-    for symbol in block[2:-2].strip():
-        yield Symbol(symbol, start, stop)
-    if after.startswith(" "):
-        yield Symbol(" ", stop, stop)

@@ -14,7 +14,7 @@ from voxstack.core.errors import ConfigError, RequestError
 from voxstack.core.text import Phonemes
 from voxstack.stages.phonemes.symbols import Symbol, SymbolTable
 
-__all__ = ["PinyinPhonemizer", "Spelling", "holds_han"]
+__all__ = ["PinyinPhonemizer", "Spelling"]
 
 _HAN = re.compile("[〇\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _SYLLABLE = re.compile("(?P<plain>[a-zê]+)(?P<tone>[1-5])")
@@ -24,7 +24,7 @@ _GLIDES = (("yu", "v"), ("yi", "i"), ("y", "i"), ("wu", "u"), ("w", "u"))
 _SHORT = {"iu": "iou", "ui": "uei", "un": "uen", "ue": "ve"}
 
 
-def holds_han(text: str) -> bool:
+def _holds_han(text: str) -> bool:
     """Answer whether a Chinese character stands in `text`."""
     return _HAN.search(text) is not None
 
@@ -99,6 +99,10 @@ class PinyinPhonemizer:
     start: tuple[str, ...] = ()
     end: tuple[str, ...] = ()
     tone_sandhi: bool = False
+
+    def knows(self, text: str) -> bool:
+        """Answer whether any character of `text` can be spoken."""
+        return _holds_han(text) and next(self._syllables(text), None) is not None
 
     def phonemize(self, text: str) -> list[Phonemes]:
         syllables = list(self._syllables(text))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from voxstack.core.errors import RequestError
 from voxstack.core.text import Sentence, Splitter
 from voxstack.stages.text.clean import clean
+from voxstack.stages.text.skipped import report_skipped
 from voxstack.stages.text.speakable import shown
 
 __all__ = ["KnownSplitter"]
@@ -16,7 +17,8 @@ class KnownSplitter:
     """Split with `inner`; drop the sentences that `knows` denies; raise when no other came.
 
     In a sentence that it knows such a voice skips what it has no sounds for; a sentence of nothing
-    else is skipped whole, so one foreign word between two sentences does not end the speech.
+    else is skipped whole, so one foreign word between two sentences does not end the speech. What
+    it skips it reports, in the thread that feeds it.
     """
 
     inner: Splitter
@@ -42,7 +44,8 @@ class KnownSplitter:
         for sentence in sentences:
             if self.knows(clean(sentence.text).text):
                 kept.append(sentence)
-            elif not self._dropped:
-                self._dropped = sentence.text
+            else:
+                self._dropped = self._dropped or sentence.text
+                report_skipped(sentence.text, sentence.start)
         self._spoke = self._spoke or bool(kept)
         return kept

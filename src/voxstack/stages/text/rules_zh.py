@@ -13,12 +13,13 @@ from voxstack.stages.text.mapped import Edit, MappedText
 from voxstack.stages.text.numbers_zh import number, one_by_one
 from voxstack.stages.text.signs_zh import rewrite_signs
 
-__all__ = ["holds_number", "normalise_mandarin"]
+__all__ = ["normalise_mandarin"]
 
 _Edits = Callable[[re.Match[str]], Iterator[Edit]]
 
-_READ = re.compile(r"\d\d|(?<![A-Za-z])\d|\d(?![A-Za-z])")
-_DIGIT_OF_A_SCRIPT = re.compile(r"(?![0-9])\d")
+_DIGIT_OF_A_SCRIPT = re.compile(r"(?![0-9])\d|(?<=\d)[．／](?=\d)")
+# ½, Ⅳ, ①, ⑴, ⒈, ㈠ and ㊀: numbers that Unicode has a sign for.
+_NUMBER_SIGN = re.compile("[¼-¾⅐-⅞Ⅰ-ⅿ↉①-⒛⓪㈠-㈩㉑-㉟㊀-㊉㊱-㊿]")
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _ALONE, _WHOLE = "(?<![0-9])(?<![0-9][.])", "(?![0-9])"
 # A long number in front of one of these counts something, anywhere else it is a code: 1200个, 房间1200.
@@ -38,17 +39,14 @@ def normalise_mandarin(mapped: MappedText) -> MappedText:
         >>> normalise_mandarin(MappedText.of("2024年5月1日有1200个人，占35.5%")).text
         '二零二四年五月一日有一千两百个人，占百分之三十五点五'
     """
+    if _NUMBER_SIGN.search(mapped.text) is not None:
+        mapped = mapped.edited(_number_signs(mapped.text))
     if not any(char.isdecimal() for char in mapped.text):
         return mapped
     mapped = rewrite_signs(mapped.edited(_plain_digits(mapped.text)))
     for pattern, edits in _rules():
         mapped = mapped.edited([edit for found in pattern.finditer(mapped.text) for edit in edits(found)])
     return mapped
-
-
-def holds_number(text: str) -> bool:
-    """Answer whether `normalise_mandarin` finds a number to read in `text`; in O2O there is none."""
-    return _READ.search(text) is not None
 
 
 @cache
@@ -71,7 +69,19 @@ def _rules() -> tuple[tuple[re.Pattern[str], _Edits], ...]:
 
 def _plain_digits(text: str) -> Iterator[Edit]:
     for found in _DIGIT_OF_A_SCRIPT.finditer(text):
-        yield Edit(found.start(), found.end(), str(unicodedata.decimal(found.group())))
+        char = found.group()
+        plain = str(unicodedata.decimal(char)) if char.isdecimal() else unicodedata.normalize("NFKC", char)
+        yield Edit(*found.span(), plain)
+
+
+def _number_signs(text: str) -> Iterator[Edit]:
+    for found in _NUMBER_SIGN.finditer(text):
+        part, _, whole = unicodedata.normalize("NFKC", found.group()).partition("\N{FRACTION SLASH}")
+        if whole:
+            joint = "又" if text[: found.start()][-1:].isnumeric() else ""
+            yield Edit(*found.span(), f"{joint}{number(whole)}分之{number(part)}")
+        else:
+            yield Edit(*found.span(), number(str(int(unicodedata.numeric(found.group())))))
 
 
 def _one_by_one(found: re.Match[str]) -> Iterator[Edit]:

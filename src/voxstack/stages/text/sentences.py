@@ -28,6 +28,10 @@ _OPENERS = "\"'“‘([{«‹¿¡—–-*_#•<>「『（【《〈"
 _NEXT_WORD = re.compile(r"[^\W_]*")
 # How far past a stop to look; what is still undecided there is a boundary.
 _LOOKAHEAD = 64
+# A clause with fewer letters than this is joined to the next, and a sentence's last one to that before.
+_LEAST_CLAUSE = 6
+# No cut leaves so few characters of a sentence, or fewer.
+_ORPHAN = 6
 _MARKUP = (("<", ">", 256), ("[[", "]]", 256))
 
 
@@ -62,7 +66,8 @@ class SentenceSplitter:
     A sentence ends at a full stop, question or exclamation mark (of any script) that a new sentence
     follows, at a line's end unless the next line goes on in lower case, and at a blank line
     (paragraph). One that grows past `max_characters` is cut at its best inner boundary (split).
-    Behind any of `clause_ends` (such as ，) a sentence is cut too, unless digits stand on both sides.
+    Behind any of `clause_ends` (such as ，) a sentence is cut too, unless digits stand on both sides
+    or a part would have fewer than six letters: a net that was trained on sentences mumbles those.
     A blank line means "speak now": the sentence before it comes with the feed that completes it,
     while all others wait for the next word's beginning. A single line's end has to wait too: a
     second would make it a paragraph, and "Mr." or lower case may go on in the next line.
@@ -113,7 +118,10 @@ class SentenceSplitter:
             found = _signs(self.clause_ends).candidate.search(text, self._scan, limit)
             if found is None:
                 if len(text) > limit:
-                    cut = best_cut(text[self._begin : limit + 1], limit=self.max_characters)
+                    most = (
+                        self.max_characters * 2 // 3 if self._ends_soon(limit, final) else self.max_characters
+                    )
+                    cut = best_cut(text[self._begin : self._begin + most + 1], limit=most)
                     return _Cut(self._begin + cut, "split")
                 self._scan = len(text)
                 if final:
@@ -145,11 +153,38 @@ class SentenceSplitter:
             if place > self._begin and text[place - 1].isdigit() and text[stop].isdigit():
                 self._scan = stop
                 return None
+            if self._is_short_clause(stop, limit, final):
+                self._scan = stop
+                return None
             return _Cut(stop, "clause")
         if unspaced or (gap and self._starts_sentence(place, stop, after, final)):
             return _Cut(stop, "sentence")
         self._scan = max(stop, place + 1, after if lines else 0)
         return None
+
+    def _is_short_clause(self, stop: int, limit: int, final: bool) -> bool:
+        """Answer whether what stands before or behind `stop` is too short for an utterance."""
+        text = self._text
+        if _letters(text[self._begin : stop]) < _LEAST_CLAUSE:
+            return True
+        letters = 0
+        for place in range(stop, min(limit, stop + _LOOKAHEAD)):
+            self._need(place, final, unless=False)
+            if place >= len(text) or text[place] in _ENDS or text[place] in _LINE_ENDS:
+                return True
+            letters += text[place].isalnum()
+            if letters >= _LEAST_CLAUSE:
+                break
+        return False
+
+    def _ends_soon(self, limit: int, final: bool) -> bool:
+        """Answer whether the sentence goes on past `limit`, but only by a few characters."""
+        rest = self._text[limit : limit + _ORPHAN]
+        end = next((place for place, char in enumerate(rest) if char in _ENDS or char in _LINE_ENDS), None)
+        if end is not None:
+            return bool(rest[: end + 1].strip())
+        self._need(limit + _ORPHAN, final, unless=False)
+        return bool(rest.strip()) and len(self._text) <= limit + _ORPHAN
 
     def _end_of_run(self, place: int, limit: int, final: bool) -> int:
         found = _signs(self.clause_ends).run.match(self._text, place, limit)
@@ -179,6 +214,10 @@ class SentenceSplitter:
     def _need(self, place: int, final: bool, *, unless: bool) -> None:
         if place >= len(self._text) and not final and not unless:
             raise _UndecidedError
+
+
+def _letters(text: str) -> int:
+    return sum(char.isalnum() for char in text)
 
 
 def _skip_spaces(text: str, start: int, stop: int) -> int:

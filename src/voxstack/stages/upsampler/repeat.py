@@ -59,6 +59,8 @@ class Upsampler:
                 f"got {options.length_scale}, want a number above 0", where=f"{site.path}.length_scale"
             )
         durations = _found(options.durations, site.tensors, f"{site.path}.durations")
+        if len(durations.axes) != 1:
+            raise WiringError(f"durations are {durations}, want [phonemes]", where=f"{site.path}.durations")
         axis = durations.axes[0]
         names = options.tensors
         if names is None:
