@@ -33,7 +33,7 @@ a{color:var(--link)}:focus-visible{outline:3px solid var(--link);outline-offset:
 .wide{overflow-x:auto}table{border-collapse:collapse;min-width:100%}
 th,td{padding:.35rem .6rem;border-bottom:1px solid var(--line);text-align:left;white-space:nowrap}
 thead th{white-space:normal;vertical-align:bottom;overflow-wrap:normal}
-td:last-child{white-space:normal;min-width:12rem}
+td:last-child:not(.number){white-space:normal;min-width:10rem}
 td.number{text-align:right;font-variant-numeric:tabular-nums}
 section{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:1.5rem 0}
 audio{width:100%;margin:.5rem 0}
