@@ -15,9 +15,9 @@ from voxstack.core.errors import ImporterError
 from voxstack.core.streams import EVERYTHING
 from voxstack.core.text import Sentence
 from voxstack.importers.checkpoint import read_checkpoint
+from voxstack.importers.cut_net import CutNet
 from voxstack.importers.fastspeech2_conformer import import_checkpoint, text_of
 from voxstack.importers.torch_export import run_net
-from voxstack.importers.vits import CutNet
 from voxstack.stack.addon import load_addon
 from voxstack.stack.front import build_front_end
 from voxstack.stack.wire import wire_stack

@@ -18,12 +18,12 @@ from voxstack.core.ports import Port
 from voxstack.core.text import Sentence
 from voxstack.engine.loading import load_stack
 from voxstack.importers.checkpoint import import_sources
+from voxstack.importers.cut_net import CutNet
 from voxstack.importers.speecht5 import import_checkpoint
 from voxstack.importers.speecht5_nets import encode, guided_heads, refine, step
 from voxstack.importers.speecht5_parity import NetLoop, speak
 from voxstack.importers.speecht5_speakers import read_speakers
 from voxstack.importers.torch_export import run_net
-from voxstack.importers.vits import CutNet
 from voxstack.importers.writing import AddonReport
 from voxstack.stack.addon import load_addon, seal
 from voxstack.stack.front import build_front_end

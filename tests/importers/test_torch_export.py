@@ -9,9 +9,10 @@ import onnx
 import pytest
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.cut_net import net_of, ragged
 from voxstack.importers.graphs.graph import Edge, Graph
 from voxstack.importers.graphs.shapes import infer_shapes
-from voxstack.importers.torch_export import Example, check_close, export_graph, net_of, ragged, run_net
+from voxstack.importers.torch_export import Example, check_close, export_graph, run_net
 from voxstack.stack.onnx_scan import scan_net
 
 pytestmark = pytest.mark.slow
@@ -152,7 +153,13 @@ def test_the_entry_for_addon_json_says_what_is_random_and_what_is_state() -> Non
     exported = export_graph(torch.nn.Linear(6, 6), inputs, outputs, call=step)
     along = ragged("phonemes", chunkable=False, mask="mask")
 
-    spec = net_of(exported, role="step", ragged=along, inputs=inputs, state={"last": "last_next"}).spec
+    spec = net_of(
+        exported,
+        role="step",
+        ragged=along,
+        random={name: one.random for name, one in inputs.items()},
+        state={"last": "last_next"},
+    ).spec
 
     assert spec == {
         "role": "step",

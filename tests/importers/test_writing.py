@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.vits import CutNet
+from voxstack.importers.cut_net import CutNet
 from voxstack.importers.writing import AddonReport, addon_name, write_addon
 from voxstack.stack.addon import load_addon
 

@@ -1,6 +1,6 @@
 """Cut a parallel mel model with durations into text encoder, duration net, frame decoder and postnet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.cut_net import CutNet, net_of, ragged
 from voxstack.importers.fastspeech2_landmarks import Landmarks, find_landmarks
 from voxstack.importers.fastspeech2_parity import check_parallel
 from voxstack.importers.graphs.dropouts import lift_dropouts
@@ -18,7 +19,6 @@ from voxstack.importers.graphs.shapes import float_edges, infer_shapes
 from voxstack.importers.graphs.tidying import tidy
 from voxstack.importers.graphs.views import lay_channels_first
 from voxstack.importers.mel_addon import Source, write_voice
-from voxstack.importers.vits import CutNet
 from voxstack.importers.writing import AddonReport
 
 __all__ = ["ParallelParts", "cut_parallel", "import_model"]
@@ -99,7 +99,7 @@ def _encoder(whole: Graph, marks: Landmarks) -> CutNet:
     _read_ids(graph, whole, marks)
     lift_convolutions(tidy(graph))
     _name_axes(graph, {"hidden": ("batch", "phonemes")})
-    return _net(graph, "encoder", _ragged("phonemes"))
+    return net_of(graph, role="encoder", ragged=ragged("phonemes", chunkable=False))
 
 
 def _duration(whole: Graph, marks: Landmarks) -> CutNet:
@@ -120,7 +120,12 @@ def _duration(whole: Graph, marks: Landmarks) -> CutNet:
     noises = lift_dropouts(graph, marks.channels)
     lift_convolutions(tidy(graph))
     _name_axes(graph, {edge.name: ("batch", "phonemes") for edge in graph.outputs})
-    return _net(graph, "encoder", _ragged("phonemes"), random=noises)
+    return net_of(
+        graph,
+        role="encoder",
+        ragged=ragged("phonemes", chunkable=False),
+        random=dict.fromkeys(noises, "uniform"),
+    )
 
 
 def _decoder(whole: Graph, marks: Landmarks) -> CutNet:
@@ -132,7 +137,11 @@ def _decoder(whole: Graph, marks: Landmarks) -> CutNet:
     graph = tidy(whole.extract(inputs, {marks.mel: Edge(mel, "float32", None)}))
     lift_convolutions(graph)
     _name_axes(graph, {mel: ("batch", "frames")})
-    return _net(graph, "decoder", _ragged("frames", mask="frames_mask" if marks.mask else None))
+    return net_of(
+        graph,
+        role="decoder",
+        ragged=ragged("frames", chunkable=False, mask="frames_mask" if marks.mask else None),
+    )
 
 
 def _postnet(whole: Graph, marks: Landmarks) -> CutNet:
@@ -149,11 +158,11 @@ def _postnet(whole: Graph, marks: Landmarks) -> CutNet:
     tidy(graph)
     _name_axes(graph, {"mel": ("batch", marks.bands)}, last="frames")
     reach = measure_reach(graph, "frames")
-    ragged = _ragged("frames", chunkable=reach.obstacle is None, context=reach.context)
+    along = ragged("frames", chunkable=reach.obstacle is None, context=reach.context)
     if reach.hop != 1:
         raise ImporterError(f"its postnet gives {reach.hop} frames a frame, want 1")
     lift_to_2d(graph)
-    return _net(graph, "decoder", ragged, known=float_edges(graph, FUSING))
+    return net_of(graph, role="decoder", ragged=along, known=float_edges(graph, FUSING))
 
 
 def _read_ids(graph: Graph, whole: Graph, marks: Landmarks) -> None:
@@ -196,37 +205,3 @@ def _name_axes(graph: Graph, axes: Mapping[str, tuple[str | int, ...]], *, last:
             named += tuple(size for size in sizes if size is not None)
         edges.append(Edge(edge.name, edge.dtype, named))
     graph.outputs = edges
-
-
-def _ragged(
-    axis: str, *, chunkable: bool = False, context: tuple[int, int] = (0, 0), mask: str | None = None
-) -> Json:
-    return {
-        "axis": axis,
-        "context": list(context),
-        "hop": 1,
-        "pad": None,
-        "chunkable": chunkable,
-        "mask": mask,
-        "lengths": None,
-    }
-
-
-def _net(
-    graph: Graph, role: str, ragged: Json, *, random: Sequence[str] = (), known: Sequence[Edge] = ()
-) -> CutNet:
-    """Describe a net as addon.json wants it."""
-
-    def tensor(edge: Edge) -> Json:
-        entry: Json = {"dtype": edge.dtype, "axes": list(edge.axes or ())}
-        return {**entry, "random": "uniform"} if edge.name in random else entry
-
-    model = graph.model(known=known)
-    spec: Json = {
-        "role": role,
-        "inputs": {edge.name: tensor(edge) for edge in graph.inputs},
-        "outputs": {edge.name: tensor(edge) for edge in graph.outputs},
-        "ragged": ragged,
-        "state": {},
-    }
-    return CutNet(model, spec)

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from voxstack.core.errors import ImporterError
 from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
+from voxstack.importers.cut_net import CutNet, net_of, ragged
 from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.graph import Graph
 from voxstack.importers.graphs.lift import lift_convolutions
 from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.hifigan import write_vocoder
-from voxstack.importers.torch_export import Example, check_close, export_graph, net_of, ragged, run_net
-from voxstack.importers.vits import CutNet
+from voxstack.importers.torch_export import Example, check_close, export_graph, run_net
 from voxstack.importers.writing import AddonReport, addon_name, write_addon
 
 __all__ = ["import_checkpoint", "nets_of", "text_of"]

@@ -9,11 +9,12 @@ import numpy as np
 
 from voxstack.core.errors import ImporterError
 from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
+from voxstack.importers.cut_net import CutNet, net_of, ragged
 from voxstack.importers.graphs.reach import Reach, measure_reach
 from voxstack.importers.graphs.shapes import float_edges
 from voxstack.importers.graphs.speed import speed_up
-from voxstack.importers.torch_export import Example, check_close, export_graph, net_of, ragged, run_net
-from voxstack.importers.vits import FUSING, CutNet
+from voxstack.importers.torch_export import Example, check_close, export_graph, run_net
+from voxstack.importers.vits import FUSING
 from voxstack.importers.writing import AddonReport, write_addon
 
 __all__ = ["import_checkpoint", "mel_of", "vocoder_net", "write_vocoder"]

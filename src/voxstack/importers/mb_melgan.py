@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.cut_net import CutNet
 from voxstack.importers.graphs.graph import Edge, Graph, attributes
 from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.graphs.shape_rules import ints
@@ -15,7 +16,6 @@ from voxstack.importers.graphs.shapes import float_edges
 from voxstack.importers.graphs.speed import speed_up
 from voxstack.importers.graphs.tidying import tidy
 from voxstack.importers.mel_addon import Source, write_vocoder
-from voxstack.importers.vits import CutNet
 from voxstack.importers.vits_parity import TOLERANCE, open_session
 from voxstack.importers.writing import AddonReport
 

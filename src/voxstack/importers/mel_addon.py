@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from voxstack.core.ports import MelFormat
-from voxstack.importers.vits import CutNet
+from voxstack.importers.cut_net import CutNet
 from voxstack.importers.writing import AddonReport, Fact, write_addon
 
 __all__ = ["Source", "write_vocoder", "write_voice"]

@@ -3,10 +3,10 @@
 from typing import Any
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.cut_net import CutNet, net_of, ragged
 from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.graphs.speed import speed_up
-from voxstack.importers.torch_export import Axes, Example, export_graph, net_of, ragged
-from voxstack.importers.vits import CutNet
+from voxstack.importers.torch_export import Axes, Example, export_graph
 
 __all__ = ["cut_speecht5", "encode", "guided_heads", "refine", "step"]
 
@@ -62,7 +62,7 @@ def _step_net(model: Any) -> CutNet:
         graph,
         role="step",
         ragged=ragged("phonemes", chunkable=False, mask="phonemes_mask"),
-        inputs=inputs,
+        random={name: example.random for name, example in inputs.items()},
         state={name: f"{name}_next" for name in ("last_frame", *past)},
     )
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voxstack.importers.cut_net import CutNet
 from voxstack.importers.speecht5_nets import guided_heads
 from voxstack.importers.torch_export import check_close
-from voxstack.importers.vits import CutNet
 from voxstack.importers.vits_parity import open_session
 
 __all__ = ["STOP_THRESHOLD", "NetLoop", "Spoken", "check_steps", "speak"]

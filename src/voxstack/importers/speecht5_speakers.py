@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.cut_net import CutNet, net_of
 from voxstack.importers.graphs.graph import Edge, Graph
-from voxstack.importers.torch_export import net_of
-from voxstack.importers.vits import CutNet
 
 __all__ = ["Speakers", "read_speakers"]
 

@@ -1,6 +1,6 @@
 """Cut an attention-based mel model that makes frames in a Loop into encoder, step and postnet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import onnx
 from onnxruntime import InferenceSession
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.cut_net import CutNet, net_of, ragged
 from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.graph import Constant, Edge, Graph
 from voxstack.importers.graphs.lstm_loops import replace_lstms
@@ -23,7 +24,6 @@ from voxstack.importers.loops.cut import LoopParts, cut_loop
 from voxstack.importers.loops.parity import LoopChain, Uncut, plain_session
 from voxstack.importers.loops.views import Framing, find_frames, unselected
 from voxstack.importers.mel_addon import Source, write_voice
-from voxstack.importers.vits import CutNet
 from voxstack.importers.vits_parity import TOLERANCE
 from voxstack.importers.writing import AddonReport
 
@@ -215,8 +215,8 @@ def _encoder(loop: LoopParts, inputs: Mapping[str, str], *, fast: bool) -> CutNe
     if fast:
         replace_lstms(graph)
         fold(graph)
-    ragged = _ragged("phonemes", chunkable=False, lengths="lengths" if inputs.get("lengths") in own else None)
-    return _net(graph, "encoder", ragged)
+    along = ragged("phonemes", chunkable=False, lengths="lengths" if inputs.get("lengths") in own else None)
+    return net_of(graph, role="encoder", ragged=along)
 
 
 def _step(loop: LoopParts, piece: str, framing: Framing) -> CutNet:
@@ -235,7 +235,13 @@ def _step(loop: LoopParts, piece: str, framing: Framing) -> CutNet:
     graph.rename(graph.add("Reshape", [inner, shape]), COARSE)
     frames = Edge(COARSE, "float32", ("batch", framing.per_step, framing.bands))
     graph.outputs = [frames if edge.name == piece else edge for edge in graph.outputs]
-    net = _net(graph, "step", _ragged("phonemes", chunkable=False), random=loop.noise, state=loop.state)
+    net = net_of(
+        graph,
+        role="step",
+        ragged=ragged("phonemes", chunkable=False),
+        random=loop.noise,
+        state=loop.state,
+    )
     graph.inputs = [_alone(edge) for edge in graph.inputs]
     graph.outputs = [_alone(edge) for edge in graph.outputs]
     return CutNet(graph.model(), net.spec)
@@ -259,49 +265,9 @@ def _postnet(loop: LoopParts, framing: Framing, refined: str) -> CutNet:
     reach = measure_reach(graph, "frames")
     if reach.hop != 1:
         raise ImporterError(f"its postnet gives {reach.hop} frames a frame, want 1")
-    ragged = _ragged("frames", chunkable=reach.obstacle is None, context=reach.context)
+    along = ragged("frames", chunkable=reach.obstacle is None, context=reach.context)
     speed_up(graph)
-    return _net(graph, "decoder", ragged, known=float_edges(graph, FUSING))
-
-
-def _ragged(
-    axis: str, *, chunkable: bool, context: tuple[int, int] = (0, 0), lengths: str | None = None
-) -> Json:
-    return {
-        "axis": axis,
-        "context": list(context),
-        "hop": 1,
-        "pad": None,
-        "chunkable": chunkable,
-        "mask": None,
-        "lengths": lengths,
-    }
-
-
-def _net(
-    graph: Graph,
-    role: str,
-    ragged: Json,
-    *,
-    random: Mapping[str, str] | None = None,
-    state: Mapping[str, str] | None = None,
-    known: Sequence[Edge] = (),
-) -> CutNet:
-    """Describe a net as addon.json wants it."""
-    kinds = random or {}
-
-    def tensor(edge: Edge) -> Json:
-        entry: Json = {"dtype": edge.dtype, "axes": list(edge.axes or ())}
-        return {**entry, "random": kinds[edge.name]} if edge.name in kinds else entry
-
-    spec: Json = {
-        "role": role,
-        "inputs": {edge.name: tensor(edge) for edge in graph.inputs},
-        "outputs": {edge.name: tensor(edge) for edge in graph.outputs},
-        "ragged": ragged,
-        "state": dict(state or {}),
-    }
-    return CutNet(graph.model(known=known), spec)
+    return net_of(graph, role="decoder", ragged=along, known=float_edges(graph, FUSING))
 
 
 def check_attention(source: Source, parts: AttentionParts) -> tuple[int, float]:

@@ -14,12 +14,12 @@ import onnx.inliner
 from numpy.typing import NDArray
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.cut_net import CutNet
 from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.graph import Edge, Graph
-from voxstack.importers.vits import CutNet
 from voxstack.importers.vits_parity import TOLERANCE, open_session
 
-__all__ = ["Axes", "Example", "check_close", "export_graph", "net_of", "ragged", "run_net"]
+__all__ = ["Axes", "Example", "check_close", "export_graph", "run_net"]
 
 Json = dict[str, Any]
 Axes = tuple[str | int, ...]
@@ -74,59 +74,6 @@ def export_graph(
     if unread:
         raise ImporterError(f"nothing that the module gives depends on its inputs {unread}")
     return graph
-
-
-def net_of(
-    graph: Graph,
-    *,
-    role: str,
-    ragged: Json | None,
-    inputs: Mapping[str, Example] | None = None,
-    state: Mapping[str, str] | None = None,
-    known: tuple[Edge, ...] = (),
-) -> CutNet:
-    """Return a graph as a net with its entry for addon.json, all but its file.
-
-    In:       inputs  the examples, to know which inputs are random
-              state   which output is the next step's input: {"keys": "keys_next"}
-              known   inner tensors whose shapes are written down for the runtime
-    """
-    drawn = {name: example.random for name, example in (inputs or {}).items() if example.random}
-
-    def tensor(edge: Edge) -> Json:
-        entry: Json = {"dtype": edge.dtype, "axes": list(edge.axes or ())}
-        return {**entry, "random": drawn[edge.name]} if edge.name in drawn else entry
-
-    spec: Json = {
-        "role": role,
-        "inputs": {edge.name: tensor(edge) for edge in graph.inputs},
-        "outputs": {edge.name: tensor(edge) for edge in graph.outputs},
-        "ragged": ragged,
-        "state": dict(state or {}),
-    }
-    return CutNet(graph.model(known=known), spec)
-
-
-def ragged(
-    axis: str,
-    *,
-    chunkable: bool,
-    context: tuple[int, int] = (0, 0),
-    hop: int = 1,
-    pad: float | None = None,
-    mask: str | None = None,
-    lengths: str | None = None,
-) -> Json:
-    """Return the `ragged` entry of a net."""
-    return {
-        "axis": axis,
-        "context": list(context),
-        "hop": hop,
-        "pad": pad,
-        "chunkable": chunkable,
-        "mask": mask,
-        "lengths": lengths,
-    }
 
 
 def run_net(net: CutNet, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.cut_net import CutNet, net_of, ragged
 from voxstack.importers.graphs.attention import narrow_attention
 from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.gates import split_gates
@@ -23,18 +24,10 @@ from voxstack.importers.graphs.speed import speed_up
 from voxstack.importers.graphs.splines import straighten_splines
 from voxstack.importers.vits_landmarks import Landmarks, find_landmarks
 
-__all__ = ["CutNet", "VitsParts", "cut_vits"]
+__all__ = ["VitsParts", "cut_vits"]
 
 Json = dict[str, Any]
 FUSING = ("Conv", "Add", "Sub", "Mul", "LeakyRelu", "Tanh", "Sigmoid")
-
-
-@dataclass(frozen=True)
-class CutNet:
-    """Hold one net and its entry for addon.json."""
-
-    model: onnx.ModelProto
-    spec: Json
 
 
 @dataclass(frozen=True)
@@ -110,7 +103,7 @@ class _Cutter:
         narrow_attention(fold(graph))
         join_norms(graph)
         lift_convolutions(graph)
-        return _net(fold(graph), "encoder", ragged=_ragged("phonemes", chunkable=False, lengths=lengths))
+        return _net(fold(graph), "encoder", ragged("phonemes", chunkable=False, lengths=lengths))
 
     def duration(self) -> CutNet:
         marks = self.marks
@@ -132,8 +125,8 @@ class _Cutter:
         straighten_splines(graph)
         join_norms(fold(graph))
         lift_convolutions(graph)
-        ragged = _ragged("phonemes", chunkable=False, mask="phonemes_mask")
-        return _net(fold(graph), "encoder", ragged=ragged, random=("duration_noise",))
+        along = ragged("phonemes", chunkable=False, mask="phonemes_mask")
+        return _net(fold(graph), "encoder", along, random=("duration_noise",))
 
     def flow(self) -> CutNet:
         marks = self.marks
@@ -152,7 +145,7 @@ class _Cutter:
         self._condition(inputs)
         graph = fold(self.whole.extract(inputs, {marks.latent: Edge("latent", "float32", wide)}))
         reach = measure_reach(graph, "frames")
-        ragged = _ragged(
+        along = ragged(
             "frames",
             chunkable=reach.obstacle is None,
             context=reach.context,
@@ -161,7 +154,7 @@ class _Cutter:
         )
         split_gates(graph)
         speed_up(graph)
-        return _net(graph, "decoder", ragged=ragged, random=("frame_noise",))
+        return _net(graph, "decoder", along, random=("frame_noise",))
 
     def decoder(self) -> CutNet:
         marks = self.marks
@@ -173,9 +166,9 @@ class _Cutter:
         _squeeze_output(graph, "samples", ("batch", "samples"))
         fold(graph)
         reach = measure_reach(graph, "frames")
-        ragged = _ragged("frames", chunkable=reach.obstacle is None, context=reach.context, hop=reach.hop)
+        along = ragged("frames", chunkable=reach.obstacle is None, context=reach.context, hop=reach.hop)
         speed_up(graph)
-        return _net(graph, "decoder", ragged=ragged)
+        return _net(graph, "decoder", along)
 
     def _channels(self, tensor: str) -> int:
         """Return the channels of [batch, channels, time], as a convolution that reads it tells."""
@@ -211,47 +204,15 @@ class _Cutter:
         return name
 
 
-def _net(graph: Graph, role: str, *, ragged: Json, random: tuple[str, ...] = ()) -> CutNet:
-    """Describe a net as addon.json wants it."""
-
-    def tensor(edge: Edge) -> Json:
-        entry: Json = {"dtype": edge.dtype, "axes": list(edge.axes or ())}
-        return {**entry, "random": "normal"} if edge.name in random else entry
-
-    # Where all is float, a runtime is told the inner shapes: it then sees which sums fuse.
-    model = graph.model(known=float_edges(graph, FUSING) if role == "decoder" else ())
+def _net(graph: Graph, role: str, along: Json, *, random: tuple[str, ...] = ()) -> CutNet:
+    """Return a graph as a net; mask and lengths only where it takes them."""
     present = {edge.name for edge in graph.inputs}
     for key in ("mask", "lengths"):
-        if ragged[key] not in present:
-            ragged[key] = None
-    spec: Json = {
-        "role": role,
-        "inputs": {edge.name: tensor(edge) for edge in graph.inputs},
-        "outputs": {edge.name: tensor(edge) for edge in graph.outputs},
-        "ragged": ragged,
-        "state": {},
-    }
-    return CutNet(model, spec)
-
-
-def _ragged(
-    axis: str,
-    *,
-    chunkable: bool,
-    context: tuple[int, int] = (0, 0),
-    hop: int = 1,
-    mask: str | None = None,
-    lengths: str | None = None,
-) -> Json:
-    return {
-        "axis": axis,
-        "context": list(context),
-        "hop": hop,
-        "pad": None,
-        "chunkable": chunkable,
-        "mask": mask,
-        "lengths": lengths,
-    }
+        if along[key] not in present:
+            along[key] = None
+    # Where all is float, a runtime is told the inner shapes: it then sees which sums fuse.
+    known = float_edges(graph, FUSING) if role == "decoder" else ()
+    return net_of(graph, role=role, ragged=along, random=dict.fromkeys(random, "normal"), known=known)
 
 
 def _speakers(graph: Graph, marks: Landmarks) -> int:

@@ -14,8 +14,8 @@ import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
 from voxstack.core.errors import ImporterError, VoxstackError
 from voxstack.engine.golden import write_golden
+from voxstack.importers.cut_net import CutNet
 from voxstack.importers.destination import new_addon
-from voxstack.importers.vits import CutNet
 from voxstack.stack.addon import addon_paths, load_addon, seal
 from voxstack.stack.files import MANIFEST
 
