@@ -57,7 +57,7 @@ def _text() -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
         "role": "encoder",
         "inputs": {"ids": {"dtype": "int64", "axes": ["batch", "phonemes"]}},
         "outputs": {"memory": {"dtype": FLOAT, "axes": ["batch", "phonemes", BANDS]}},
-        "ragged": {"axis": "phonemes", "chunkable": False},
+        "ragged": {"axis": "phonemes", "chunkable": False, "pad": 0.0},
     }
     return (
         described,
@@ -105,7 +105,11 @@ def _step() -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
         node("Cast", ["is_there"], ["there"], to=TensorProto.FLOAT),
         node("Mul", ["there", "phonemes_mask"], ["alignment"]),
         node("Unsqueeze", ["alignment", "one_axis"], ["row"]),
-        node("MatMul", ["row", "memory"], ["read"]),
+        # Chosen, not multiplied: nothing that stands in the padding may come through, NaN least of all.
+        node("Greater", ["phonemes_mask", "zero"], ["is_symbol"]),
+        node("Unsqueeze", ["is_symbol", "two_axis"], ["is_symbol_row"]),
+        node("Where", ["is_symbol_row", "memory", "zero"], ["symbol_memory"]),
+        node("MatMul", ["row", "symbol_memory"], ["read"]),
         node("Squeeze", ["read", "one_axis"], ["target"]),
         node("Mul", ["target", "rest"], ["fresh"]),
         node("Mul", ["last", "keeps"], ["kept"]),
@@ -127,6 +131,7 @@ def _step() -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
     ]
     constants = {
         "one_axis": np.array([1], np.int64),
+        "two_axis": np.array([2], np.int64),
         "last_axis": np.array([1], np.int64),
         "one": np.array(1, np.float32),
         "zero": np.array(0, np.float32),
@@ -143,7 +148,7 @@ def _postnet() -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
         "role": "decoder",
         "inputs": {"coarse": tensor},
         "outputs": {"mel": tensor},
-        "ragged": {"axis": "frames", "context": [2, 2]},
+        "ragged": {"axis": "frames", "context": [2, 2], "least": 4},
     }
     nodes = [helper.make_node("Conv", ["coarse", "kernel"], ["mel"], pads=[2, 2], group=BANDS)]
     return described, nodes, {"kernel": np.tile(make_tone.SMOOTH, (BANDS, 1, 1))}

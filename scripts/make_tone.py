@@ -58,7 +58,8 @@ def make_tone(folder: Path, *, encoders: Encoders = "two", name: str = "tone") -
     ids = {"ids": {"dtype": "int64", "axes": ["batch", "phonemes"]}}
     hidden = {"hidden": {"dtype": "float32", "axes": ["batch", len(LETTERS), "phonemes"]}}
     durations = {"durations": {"dtype": "int64", "axes": ["batch", "phonemes"]}}
-    ragged = {"axis": "phonemes", "chunkable": False}
+    # What stands behind the last id changes no other: each is looked up by itself.
+    ragged = {"axis": "phonemes", "chunkable": False, "pad": 0.0}
     gather_hidden = [
         helper.make_node("Gather", ["table", "ids"], ["rows"]),
         helper.make_node("Transpose", ["rows"], ["hidden"], perm=[0, 2, 1]),
@@ -119,7 +120,7 @@ def make_tone(folder: Path, *, encoders: Encoders = "two", name: str = "tone") -
             "role": "decoder",
             "inputs": {"hidden": {"dtype": "float32", "axes": ["batch", bands, "frames"]}},
             "outputs": {"mel": {"dtype": "float32", "axes": ["batch", bands, "frames"]}},
-            "ragged": {"axis": "frames", "context": [2, 2]},
+            "ragged": {"axis": "frames", "context": [2, 2], "least": 4},
         },
         [helper.make_node("Conv", ["hidden", "kernel"], ["mel"], pads=[2, 2], group=bands)],
         {"kernel": np.tile(SMOOTH, (bands, 1, 1))},

@@ -12,9 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import make_attention_tone
 import make_tone
+from voxstack.core.compiled import CompiledNet
 from voxstack.core.nets import NetSpec, Ragged, TensorSpec
 from voxstack.core.recurrence import first_state
-from voxstack.runtimes.ort import OrtNet, OrtRuntime
+from voxstack.core.sizes import DYNAMIC, ShapePolicy
+from voxstack.runtimes.ort import OrtRuntime
 from voxstack.stack.addon import Addon, load_addon
 from voxstack.stack.wire import wire_stack
 
@@ -37,10 +39,10 @@ def tone(tmp_path_factory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def load_nets() -> Callable[[Addon], dict[str, OrtNet]]:
+def load_nets() -> Callable[[Addon], dict[str, CompiledNet]]:
     """Return what makes an addon's nets ready, one thread each."""
 
-    def load(addon: Addon) -> dict[str, OrtNet]:
+    def load(addon: Addon) -> dict[str, CompiledNet]:
         runtime = OrtRuntime(threads=1)
         return {name: runtime.load(spec, addon.read(spec.file)) for name, spec in addon.specs.items()}
 
@@ -86,6 +88,7 @@ class NumpyNet:
 
     spec: NetSpec
     function: Callable[..., Mapping[str, np.ndarray]]
+    shapes: ShapePolicy = DYNAMIC
 
     def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         packed = self.spec.pack(tensors)  # as strict as a real runtime

@@ -8,6 +8,7 @@ import pytest
 
 from voxstack.cli.compare_plots import Plots, log_mel, mel_range
 from voxstack.cli.compare_voice import speak
+from voxstack.engine.nets import Running
 
 pytestmark = pytest.mark.end_to_end
 
@@ -16,7 +17,7 @@ TEXT = "Abc def. Ghi"
 
 
 def spoken(name, text=TEXT, **controls):
-    return speak(name, text, controls=controls, profile=None, folders=(ADDONS,), vocoder=None)
+    return speak(name, text, controls=controls, running=Running(), folders=(ADDONS,), vocoder=None)
 
 
 def test_the_same_seed_is_the_same_audio_and_the_same_drawing():

@@ -8,6 +8,7 @@ import pytest
 from voxstack.core.errors import NetError
 from voxstack.core.feeds import SEED, UTTERANCE, Feeds, needs
 from voxstack.core.nets import NetSpec, Ragged, TensorSpec
+from voxstack.core.shapes import Window
 
 pytestmark = pytest.mark.unit
 
@@ -53,6 +54,11 @@ STEP = NetSpec(
 )
 
 
+def at(start: int, steps: int, pads: tuple[int, int] = (0, 0)) -> Window:
+    """Plan a window of so many steps from there, with padding before and behind."""
+    return Window(start, start + steps, *pads, crop=0, keep=steps)
+
+
 def feeds() -> Feeds:
     return Feeds(SPEC, TENSORS, consumed={"x": SPEC.takes["x"]})
 
@@ -64,7 +70,7 @@ def test_a_net_that_draws_noise_needs_the_seed():
 
 
 def test_a_window_holds_every_input_of_the_net():
-    window = feeds().window({"x": np.ones((5, 2), np.float32)}, start=10, steps=5)
+    window = feeds().window({"x": np.ones((5, 2), np.float32)}, at(10, 5))
     assert set(window) == set(SPEC.inputs)
     SPEC.pack(window)
     assert window["scale"] == 0.5
@@ -73,16 +79,16 @@ def test_a_window_holds_every_input_of_the_net():
 
 
 def test_noise_goes_by_position_not_by_window():
-    whole = feeds().window({}, start=0, steps=30)
-    part = feeds().window({}, start=12, steps=7)
+    whole = feeds().window({}, at(0, 30))
+    part = feeds().window({}, at(12, 7))
     for name in ("eps", "dice"):
         np.testing.assert_array_equal(part[name], whole[name][12:19])
     assert whole["eps"].min() < 0 < whole["dice"].min()
 
 
 def test_noise_and_mask_are_zero_in_the_padding_and_stay_in_place_beside_it():
-    plain = feeds().window({}, start=0, steps=4)
-    padded = feeds().window({}, start=0, steps=4, pads=(3, 2))
+    plain = feeds().window({}, at(0, 4))
+    padded = feeds().window({}, at(0, 4, (3, 2)))
     np.testing.assert_array_equal(padded["mask"][:, 0], [0, 0, 0, 1, 1, 1, 1, 0, 0])
     np.testing.assert_array_equal(padded["eps"][3:7], plain["eps"])
     assert not padded["eps"][:3].any()
@@ -92,12 +98,12 @@ def test_noise_and_mask_are_zero_in_the_padding_and_stay_in_place_beside_it():
 def test_two_random_inputs_of_a_net_differ():
     inputs = {name: TensorSpec("float32", ("frames",), "normal") for name in ("one", "two")}
     spec = NetSpec("toy", "f", "decoder", inputs, {}, Ragged("frames"))
-    window = Feeds(spec, TENSORS).window({}, start=0, steps=50)
+    window = Feeds(spec, TENSORS).window({}, at(0, 50))
     assert not np.array_equal(window["one"], window["two"])
 
 
 def test_no_steps_are_no_noise():
-    assert feeds().window({}, start=0, steps=0)["eps"].shape == (0, 2)
+    assert feeds().window({}, at(0, 0))["eps"].shape == (0, 2)
 
 
 def step_feeds(*, seed: int = 3, utterance: int = 1, spec: NetSpec = STEP) -> Feeds:
@@ -110,7 +116,7 @@ def step_feeds(*, seed: int = 3, utterance: int = 1, spec: NetSpec = STEP) -> Fe
 
 
 def test_what_stays_the_same_in_every_step_is_the_utterance_s_its_mask_and_its_length():
-    constant = step_feeds().constant(7)
+    constant = step_feeds().constant(at(0, 7))
     assert set(constant) == {"memory", "mask", "lengths"}
     np.testing.assert_array_equal(constant["mask"], np.ones(7, np.float32))
     assert constant["lengths"] == 7

@@ -79,5 +79,5 @@ def test_where_input_comes_step_by_step_windows_grow_by_doubling():
 
 def test_an_utterance_too_short_for_a_net_is_made_longer_at_its_end():
     ragged = Ragged("frames", context=(2, 2), hop=3, least=10)
-    assert window(ragged, 0, 4, 4) == Window(lo=0, hi=4, pad_left=0, pad_right=6, crop=0, keep=12)
+    assert window(ragged, 0, 4, 4) == Window(lo=0, hi=4, pad_left=0, pad_right=6, crop=0, keep=12, repeat=6)
     assert window(ragged, 0, 20, 20).pad_right == 0

@@ -85,7 +85,7 @@ def test_both_voices_have_the_same_vocoder_in_memory(voices):
     one, two = (voices[name].loaded.nets for name in ("baker-fastspeech2", "baker-tacotron2"))
     assert one["baker-mb-melgan/vocoder"] is two["baker-mb-melgan/vocoder"]
     gc.collect()
-    sessions = [thing for thing in gc.get_objects() if type(thing).__name__ == "OrtNet"]
+    sessions = [thing for thing in gc.get_objects() if type(thing).__name__ == "CompiledNet"]
     assert sum(net.spec.role == "vocoder" for net in sessions) == 1
 
 

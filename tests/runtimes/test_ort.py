@@ -102,13 +102,13 @@ def test_threads_are_as_said_and_nothing_spins(monkeypatch, data):
 
 def test_it_reports_what_really_runs(double, onnx_net):
     assert double.runtime == f"onnxruntime {onnxruntime.__version__} CPUExecutionProvider"
-    assert double.precision == "float32"
+    assert double.precision == "f32"
     whole = onnx_net(
         [helper.make_node("Cast", ["x"], ["n"], to=TensorProto.INT64)], {"x": WIDE}, {"n": ("int64", WIDE[1])}
     )
-    assert whole.precision == "float32"
+    assert whole.precision == "f32"
     half = ("float16", WIDE[1])
-    assert onnx_net([helper.make_node("Neg", ["x"], ["y"])], {"x": half}, {"y": half}).precision == "float16"
+    assert onnx_net([helper.make_node("Neg", ["x"], ["y"])], {"x": half}, {"y": half}).precision == "f16"
 
 
 def test_an_unknown_provider_is_refused_with_those_that_are_there(data):

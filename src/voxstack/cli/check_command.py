@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from voxstack.cli import options
 from voxstack.testing.conformance import check_addon
+
+if TYPE_CHECKING:
+    from voxstack.engine.nets import Running
 
 __all__ = ["command"]
 
@@ -15,21 +19,24 @@ __all__ = ["command"]
     "check", help="Check VOICE: hashes, wiring, the streaming law, golden sample, parity of profiles."
 )
 @options.voice_argument
-@options.profile
+@options.running
 @options.vocoder
 @options.addons
 @options.as_json
 def command(
-    voice: str, profile: str | None, vocoder: str | None, folders: tuple[Path, ...], is_json: bool
+    voice: str, running: "Running", vocoder: str | None, folders: tuple[Path, ...], is_json: bool
 ) -> int:
     findings = []
-    for finding in check_addon(voice, profile=profile, folders=folders, vocoder=vocoder):
+    for finding in check_addon(voice, running=running, folders=folders, vocoder=vocoder):
         findings.append(finding)
         if not is_json:
-            click.echo(f"{'good' if finding.is_good else 'BAD '}  {finding.name:<8}  {finding.detail}")
+            mark = "BAD " if not finding.is_good else "good" if finding.is_tried else "skip"
+            click.echo(f"{mark}  {finding.name:<8}  {finding.detail}")
     is_good = all(finding.is_good for finding in findings)
     if is_json:
-        checks = [{"check": f.name, "good": f.is_good, "detail": f.detail} for f in findings]
+        checks = [
+            {"check": f.name, "good": f.is_good, "tried": f.is_tried, "detail": f.detail} for f in findings
+        ]
         facts = {key: value for finding in findings for key, value in finding.facts.items()}
         report = {"voice": voice, **facts, "good": is_good, "checks": checks}
         click.echo(json.dumps(report, ensure_ascii=False))

@@ -16,6 +16,7 @@ from voxstack.core.errors import ConfigError, RequestError, VoxstackError
 if TYPE_CHECKING:
     from voxstack.cli.compare_page import Failed
     from voxstack.cli.compare_voice import Spoken
+    from voxstack.engine.nets import Running
 
 __all__ = ["command"]
 
@@ -48,7 +49,7 @@ DONE, FAILED, WRONG_REQUEST = 0, 1, 2
     type=click.Path(path_type=Path, dir_okay=False),
     help='Show these scores too: JSON {"method": …, "rows": [{…}, …]}, such as benchmarks/quality.py writes.',
 )
-@options.profile
+@options.running
 @options.vocoder
 @options.controls
 @options.addons
@@ -59,7 +60,7 @@ def command(
     out: Path,
     says: tuple[str, ...],
     judged: Path | None,
-    profile: str | None,
+    running: "Running",
     vocoder: str | None,
     folders: tuple[Path, ...],
     is_json: bool,
@@ -86,7 +87,7 @@ def command(
                         voice,
                         texts[voice],
                         controls=controls,
-                        profile=profile,
+                        running=running,
                         folders=folders,
                         vocoder=vocoder,
                     )

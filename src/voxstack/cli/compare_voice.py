@@ -13,8 +13,9 @@ from voxstack.core.errors import NetError
 from voxstack.core.events import ALIGNMENT, Event
 from voxstack.core.ports import Array, MelFormat
 from voxstack.engine.audio import Audio
+from voxstack.engine.nets import Running
 from voxstack.engine.sentences import WrittenText
-from voxstack.engine.voice import Voice, load
+from voxstack.engine.voice import Voice, open_voice
 from voxstack.engine.watching import Recording, Watcher
 from voxstack.stack.describe import rows, svg
 
@@ -98,7 +99,7 @@ def speak(
     text: str,
     *,
     controls: Mapping[str, float | str],
-    profile: str | None,
+    running: Running,
     folders: tuple[Path, ...],
     vocoder: str | None,
 ) -> Spoken:
@@ -107,7 +108,7 @@ def speak(
     Raises:   VoxstackError as `load` and `Voice.say`; NetError if the same seed was not the same audio
     """
     watcher = Watcher()
-    voice = load(name_or_path, profile, folders=folders, vocoder=vocoder, watch=watcher)
+    voice = open_voice(name_or_path, running, folders=folders, vocoder=vocoder, watch=watcher)
     voice.warm_up()
     with watcher.recording() as seen:
         observed = Audio.joined(seen.chunks(voice.chunks(text, **controls)), voice.sample_rate)

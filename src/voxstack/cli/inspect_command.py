@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from voxstack.cli import options
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import load_stack
 from voxstack.stack.describe import Row, rows, svg
+
+if TYPE_CHECKING:
+    from voxstack.engine.nets import Running
 
 __all__ = ["command"]
 
@@ -19,21 +23,21 @@ __all__ = ["command"]
 @click.option(
     "--graph", type=click.Path(path_type=Path, dir_okay=False), help="Write the stack as an SVG picture."
 )
-@options.profile
+@options.running
 @options.vocoder
 @options.addons
 @options.as_json
 def command(
     voice: str,
     graph: Path | None,
-    profile: str | None,
+    running: "Running",
     vocoder: str | None,
     folders: tuple[Path, ...],
     is_json: bool,
 ) -> None:
     if graph is not None and graph.suffix.lower() != ".svg":
         raise click.BadParameter(f"got '{graph}', want a name that ends in .svg", param_hint="--graph")
-    loaded = load_stack(find_addon(voice, folders), profile=profile, folders=folders, vocoder=vocoder)
+    loaded = load_stack(find_addon(voice, folders), running=running, folders=folders, vocoder=vocoder)
     described = rows(loaded.wired)
     if graph is not None:
         graph.write_text(svg(loaded.addon.name, described), encoding="utf-8")

@@ -18,6 +18,7 @@ __all__ = ["main"]
 COMMANDS = {
     "check": "Check an addon: hashes, wiring, the streaming law, its golden sample.",
     "compare": "Let several voices speak, and write one page that shows and plays them.",
+    "compile": "Compile a voice's nets for a profile, ahead of time.",
     "import": "Turn a public checkpoint into an addon.",
     "inspect": "Show the wired stack of a voice.",
     "pack": "Write an addon folder as one .voxaddon file.",

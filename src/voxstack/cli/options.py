@@ -1,5 +1,6 @@
 """Hold the options that several commands share."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ __all__ = [
     "as_json",
     "chosen_controls",
     "controls",
-    "profile",
+    "running",
     "table",
     "vocoder",
     "voice_argument",
@@ -26,7 +27,21 @@ addons = click.option(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder to look for addons in first; may be given more than once.",
 )
-profile = click.option("--profile", metavar="NAME", help="How the nets run (default: cpu).")
+_RUNNING = (
+    click.option(
+        "--profile", metavar="NAME", help="How the nets run: cpu (default), fast, fixed, openvino, torch …"
+    ),
+    click.option(
+        "--deployment",
+        type=click.Path(path_type=Path),
+        help="TOML or JSON file with profiles; it says more than addons do (default: $VOXSTACK_DEPLOYMENT).",
+    ),
+    click.option(
+        "--artefacts",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="Folder of nets that `voxstack compile` made for the profile.",
+    ),
+)
 vocoder = click.option(
     "--vocoder", metavar="NAME|PATH", help="Another vocoder than the voice names, for the same kind of mels."
 )
@@ -47,6 +62,23 @@ _CONTROLS = (
         "--control", "others", multiple=True, metavar="NAME=X", help="Any other control that the voice lists."
     ),
 )
+
+
+def running(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how nets run; the command gets them as one value, `running`."""
+
+    @functools.wraps(command)
+    def told(
+        *args: Any, profile: str | None, deployment: Path | None, artefacts: Path | None, **values: Any
+    ) -> Any:
+        from voxstack.engine.nets import Running
+        from voxstack.stack.deployment import load_deployment
+
+        return command(*args, running=Running(profile, load_deployment(deployment), artefacts), **values)
+
+    for option in reversed(_RUNNING):
+        told = option(told)
+    return told
 
 
 def controls(command: F) -> F:

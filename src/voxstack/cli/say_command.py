@@ -21,6 +21,7 @@ from voxstack.core.errors import RequestError
 if TYPE_CHECKING:
     from voxstack.core.events import Event
     from voxstack.engine.audio import Audio
+    from voxstack.engine.nets import Running
 
 __all__ = ["command"]
 
@@ -41,7 +42,7 @@ PIECE_BYTES = 4_096
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write .wav, .flac, .ogg, .opus or .mp3."
 )
 @click.option("--play", is_flag=True, help="Play it while it is made.")
-@options.profile
+@options.running
 @options.vocoder
 @options.controls
 @options.addons
@@ -52,7 +53,7 @@ def command(
     file: Path | None,
     out: Path | None,
     play: bool,
-    profile: str | None,
+    running: "Running",
     vocoder: str | None,
     folders: tuple[Path, ...],
     is_json: bool,
@@ -63,9 +64,9 @@ def command(
     spoken = _text(text, file)
     from voxstack.cli.playback import Player
     from voxstack.engine.audio import AudioFile
-    from voxstack.engine.voice import load
+    from voxstack.engine.voice import open_voice
 
-    ready = load(voice, profile, folders=folders, vocoder=vocoder)
+    ready = open_voice(voice, running, folders=folders, vocoder=vocoder)
     controls = options.chosen_controls(values)
     ready.tensors(controls)
     chunks = samples = 0

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from voxstack.cli import options
 from voxstack.cli.event_row import event_row
 from voxstack.cli.text_file import TextFile
 from voxstack.core.events import ALIGNMENT
+
+if TYPE_CHECKING:
+    from voxstack.engine.nets import Running
 
 __all__ = ["command"]
 
@@ -28,7 +31,7 @@ __all__ = ["command"]
     help="Where to write the trace, a .json file.",
 )
 @click.option("--cold", is_flag=True, help="Do not warm the voice up first: trace the very first request.")
-@options.profile
+@options.running
 @options.vocoder
 @options.controls
 @options.addons
@@ -39,7 +42,7 @@ def command(
     out: Path,
     vocoder: str | None,
     cold: bool,
-    profile: str | None,
+    running: "Running",
     folders: tuple[Path, ...],
     is_json: bool,
     **values: Any,
@@ -47,13 +50,13 @@ def command(
     if out.suffix.lower() != ".json":
         raise click.BadParameter(f"got '{out}', want a name that ends in .json", param_hint="--out")
     from voxstack.engine.tracing import chrome_trace, times
-    from voxstack.engine.voice import load
+    from voxstack.engine.voice import open_voice
     from voxstack.engine.watching import Watcher
 
     # A lone surrogate is written as the escape that JSON has for it.
     with TextFile(out, errors="backslashreplace") as file:
         watcher = Watcher()
-        ready = load(voice, profile, folders=folders, vocoder=vocoder, watch=watcher)
+        ready = open_voice(voice, running, folders=folders, vocoder=vocoder, watch=watcher)
         controls = options.chosen_controls(values)
         if not cold:
             ready.warm_up()

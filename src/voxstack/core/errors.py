@@ -8,6 +8,7 @@
     ├── ImporterError    a checkpoint cannot be turned into an addon
     ├── OutputError      audio cannot be written or played
     ├── NetError         a net, or the runtime that runs it, failed
+    │   └── TooLongError  an utterance has more steps than a net was compiled for
     ├── LawError         a stream's chunks do not add up to its whole
     └── Cancelled        the work was stopped because its stream was closed
 
@@ -26,6 +27,7 @@ __all__ = [
     "NetError",
     "OutputError",
     "RequestError",
+    "TooLongError",
     "VoxstackError",
     "WiringError",
     "suggest",
@@ -67,6 +69,20 @@ class OutputError(VoxstackError):
 
 class NetError(VoxstackError):
     """A net, or the runtime that runs it, failed."""
+
+
+class TooLongError(NetError):
+    """An utterance has more steps of an axis than a net that must see all of them was compiled for."""
+
+    def __init__(self, *, steps: int, most: int, axis: str, where: str = "") -> None:
+        self.steps = steps
+        self.most = most
+        self.axis = axis
+        super().__init__(
+            f"an utterance has {steps} {axis}, more than the {most} that fit; "
+            "shorten the sentence, or declare a larger size in the profile",
+            where=where,
+        )
 
 
 class LawError(VoxstackError, AssertionError):

@@ -7,7 +7,9 @@ import numpy as np
 from voxstack.core.errors import NetError
 from voxstack.core.nets import NetSpec
 from voxstack.core.noise import Noise
+from voxstack.core.padding import extended, masked
 from voxstack.core.ports import Array, Port, Ports, Tensors
+from voxstack.core.shapes import Window
 
 __all__ = ["SEED", "UTTERANCE", "Feeds", "needs"]
 
@@ -50,29 +52,30 @@ class Feeds:
             if tensor.random is not None
         }
 
-    def window(
-        self, inputs: Tensors, *, start: int, steps: int, pads: tuple[int, int] = (0, 0)
-    ) -> dict[str, Array]:
-        """Return the net's inputs for `steps` steps of the utterance from `start`, padded as asked.
+    def window(self, inputs: Tensors, plan: Window) -> dict[str, Array]:
+        """Return the net's inputs for one window of the utterance.
 
-        `inputs` already hold the padding; noise and mask are zero there.
+        `inputs` are already as long as the window; noise is zero beyond the utterance, and so is the mask.
         """
-        feeds = {**self.constant(steps, pads=pads), **inputs}
-        for name, values in self.noise(start, steps).items():
-            feeds[name] = _padded(values, *pads)
+        feeds = {**self.constant(plan), **inputs}
+        for name, values in self.noise(plan.lo, plan.hi - plan.lo).items():
+            feeds[name] = extended(values, plan, None if plan.repeat == 0 else 0.0)
         return feeds
 
-    def constant(self, steps: int, *, pads: tuple[int, int] = (0, 0)) -> dict[str, Array]:
-        """Return what does not flow: tensors of the whole utterance, mask and length for `steps` steps."""
-        feeds = dict(self._constant)
+    def constant(self, plan: Window) -> dict[str, Array]:
+        """Return what does not flow: the utterance's tensors, fitted, and what tells of padding."""
+        feeds = self.stretch(self._constant, plan)
         ragged = self._spec.ragged
-        if ragged is not None and ragged.mask is not None:
+        if ragged is None:
+            return feeds
+        steps = plan.hi - plan.lo
+        if ragged.mask is not None:
             port = self._spec.port(ragged.mask)
             shape = (steps, *(int(axis) for axis in port.axes[1:]))
-            feeds[ragged.mask] = _padded(np.ones(shape, port.dtype), *pads)
-        if ragged is not None and ragged.lengths is not None:
+            feeds[ragged.mask] = masked(np.ones(shape, port.dtype), plan)
+        if ragged.lengths is not None:
             dtype = self._spec.inputs[ragged.lengths].dtype
-            feeds[ragged.lengths] = np.array(steps, dtype)
+            feeds[ragged.lengths] = np.array(steps + plan.repeat, dtype)
         return feeds
 
     def noise(self, start: int, steps: int) -> dict[str, Array]:
@@ -82,14 +85,21 @@ class Feeds:
             for name, (noise, kind) in self._noises.items()
         }
 
+    def stretch(self, tensors: Tensors, plan: Window) -> dict[str, Array]:
+        """Return whole-utterance tensors as a window sees them: cut and padded along the ragged axis."""
+        ragged = self._spec.ragged
+        if ragged is None:
+            return dict(tensors)
+        seen = dict(tensors)
+        for name in tensors:
+            axes = self._spec.port(name).axes
+            for place in (place for place, axis in enumerate(axes) if axis == ragged.axis):
+                own = seen[name][(slice(None),) * place + (slice(plan.lo, plan.hi),)]
+                seen[name] = extended(own, plan, ragged.pad, axis=place)
+        return seen
+
 
 def _noise_shape(spec: NetSpec, name: str) -> tuple[int, ...]:
     """Return the shape of one step of noise: a recurrent net takes a whole tensor each step."""
     axes = spec.port(name).axes
     return tuple(int(axis) for axis in (axes if spec.state else axes[1:]))
-
-
-def _padded(values: Array, left: int, right: int) -> Array:
-    if not (left or right):
-        return values
-    return np.pad(values, [(left, right)] + [(0, 0)] * (values.ndim - 1))

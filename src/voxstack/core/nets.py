@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 from voxstack.core.errors import NetError
 from voxstack.core.layouts import Layout
 from voxstack.core.ports import Array, Axis, Port, Ports, Tensors
+from voxstack.core.sizes import ShapePolicy
 
 __all__ = ["Net", "NetSpec", "Nets", "Ragged", "Recurrence", "TensorSpec"]
 
@@ -143,6 +144,11 @@ class Net(Protocol):
 
     @property
     def spec(self) -> NetSpec: ...
+
+    @property
+    def shapes(self) -> ShapePolicy:
+        """The sizes that it accepts; whoever runs it plans windows of these."""
+        ...
 
     @property
     def runtime(self) -> str:

@@ -8,8 +8,10 @@ import numpy as np
 from voxstack.core.blocks import Stream
 from voxstack.core.errors import Cancelled, NetError
 from voxstack.core.nets import Ragged
+from voxstack.core.padding import extended
 from voxstack.core.ports import Array, Ports, Tensors
-from voxstack.core.shapes import Window, new_steps, window
+from voxstack.core.shapes import Window, kept_steps, new_steps, reach, window
+from voxstack.core.sizes import ANY, Sizes
 
 __all__ = ["EVERYTHING", "ArrayStream", "WindowStream", "empty", "join", "length"]
 
@@ -74,15 +76,26 @@ class WindowStream:
 
     Short reads far from the start would recompute more than they give, so windows may give more than
     was asked for (`shapes.new_steps`); what is left over is kept for the next read.
+
+    In:       sizes  those that the net accepts; every window has one of them
     """
 
     def __init__(
-        self, source: Stream, ragged: Ragged, gives: Ports, compute: Compute, *, sequential: bool = False
+        self,
+        source: Stream,
+        ragged: Ragged,
+        gives: Ports,
+        compute: Compute,
+        *,
+        sequential: bool = False,
+        sizes: Sizes = ANY,
     ) -> None:
         self._source: Stream | None = source
         self._ragged = ragged
         self._compute = compute
         self._sequential = sequential
+        self._sizes = sizes
+        self._kept = kept_steps(ragged, sizes)
         self._gives = gives
         self._inputs: dict[str, Array] = {}
         self._base = 0
@@ -120,17 +133,17 @@ class WindowStream:
 
     def _run(self, new: int) -> Tensors | None:
         """Compute the next window of at least `new` input steps, or None at the end."""
-        left, right = self._ragged.context
-        start = self._next
-        new = new_steps(self._ragged, start, new, sequential=self._sequential) or EVERYTHING
-        self._pull(start + new + right)
+        ragged, start = self._ragged, self._next
+        new = new_steps(ragged, start, new, sequential=self._sequential) or EVERYTHING
+        if ragged.chunkable and self._sizes.largest:
+            new = min(new, self._sizes.largest)
+        self._pull(reach(ragged, self._sizes, start, new, sequential=self._sequential))
         stop = start + new if self._end is None else min(start + new, self._end)
         if stop <= start:
             return None
-        plan = window(self._ragged, start, stop, self._end)
-        self._forget(plan.lo)
+        plan = window(ragged, start, stop, self._end, self._sizes, seen=self._arrived)
         inputs = {
-            name: _extended(tensor[: plan.hi - plan.lo], plan, self._ragged.pad)
+            name: extended(tensor[plan.lo - self._base : plan.hi - self._base], plan, ragged.pad)
             for name, tensor in self._inputs.items()
         }
         outputs = self._compute(inputs, plan)
@@ -141,8 +154,8 @@ class WindowStream:
                     f"'{name}' came out with {len(tensor)} steps for {plan.size} '{self._ragged.axis}'; "
                     f"hop {hop} makes {plan.size * hop}; state the right hop in addon.json"
                 )
-        self._next = stop
-        self._forget(max(stop - left, 0))
+        self._next = start + plan.keep // hop
+        self._forget(max(self._next - self._kept, 0))
         return {name: tensor[plan.crop : plan.crop + plan.keep] for name, tensor in outputs.items()}
 
     def _pull(self, until: int) -> None:
@@ -165,12 +178,3 @@ class WindowStream:
             drop = before - self._base
             self._inputs = {name: tensor[drop:] for name, tensor in self._inputs.items()}
             self._base = before
-
-
-def _extended(tensor: Array, plan: Window, pad: float | None) -> Array:
-    if not (plan.pad_left or plan.pad_right):
-        return tensor
-    widths = [(plan.pad_left, plan.pad_right)] + [(0, 0)] * (tensor.ndim - 1)
-    if pad is None:
-        return np.pad(tensor, widths, mode="edge")
-    return np.pad(tensor, widths, constant_values=pad)

@@ -68,7 +68,7 @@ class WindowedNet:
                 name: replace(_with_mel(port, site), rate=rate, sequential=sequential)
                 for name, port in spec.gives.items()
             },
-            timing=timing(ragged),
+            timing=timing(ragged, net.shapes),
             sequential=sequential,
         )
 
@@ -78,10 +78,16 @@ class WindowedNet:
 
         def compute(inputs: Tensors, window: Window) -> Mapping[str, Array]:
             wanted = {name: inputs[name] for name in self.consumes or {}}
-            pads = (window.pad_left, window.pad_right)
-            return self.net.run(feeds.window(wanted, start=window.lo, steps=window.hi - window.lo, pads=pads))
+            return self.net.run(feeds.window(wanted, window))
 
-        return WindowStream(source, self.ragged, self.gives, compute, sequential=self.sequential)
+        return WindowStream(
+            source,
+            self.ragged,
+            self.gives,
+            compute,
+            sequential=self.sequential,
+            sizes=self.net.shapes.steps,
+        )
 
 
 def _with_mel(port: Port, site: Site) -> Port:

@@ -1,39 +1,21 @@
 """Make an addon ready: choose the runtime, load its nets side by side, wire its stack."""
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from voxstack.core.blocks import StreamableBlock
-from voxstack.core.errors import ConfigError, RequestError, VoxstackError, WiringError, suggest
+from voxstack.core.errors import RequestError, VoxstackError, WiringError
 from voxstack.core.nets import Net
 from voxstack.core.ports import Ports, differences
 from voxstack.engine.library import find_addon, installed
-from voxstack.engine.shared import SHARED
-from voxstack.runtimes.ort import OrtRuntime
+from voxstack.engine.nets import Running, load_nets, resolve
 from voxstack.stack.addon import Addon
 from voxstack.stack.containers import StreamableStack
-from voxstack.stack.strict import validated
 from voxstack.stack.wire import Block, Wired, wire_stack
 
-__all__ = ["Loaded", "Profile", "Watch", "load_stack"]
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How nets run: threads of one net run (0: one for each core), provider that must execute them."""
-
-    threads: int = 0
-    provider: str = "CPUExecutionProvider"
-
-
-PROFILES = {"cpu": Profile()}
-"""Profiles that every addon has; an addon's own come on top."""
-
-DEFAULT = "cpu"
+__all__ = ["Loaded", "Watch", "load_stack"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +48,7 @@ class Watch(Protocol):
 def load_stack(
     addon: Addon,
     *,
-    profile: str | None = None,
-    threads: int | None = None,
+    running: Running = Running(),  # noqa: B008 - frozen
     folders: Sequence[str | Path] = (),
     vocoder: str | Path | None = None,
     watch: Watch | None = None,
@@ -77,16 +58,13 @@ def load_stack(
     Nets that another voice of this process has loaded are used again. A vocoder alone is wired to a
     stream of its own mels.
 
-    In:       vocoder  name or path of another one than the addon names
+    In:       running  how its nets run
+              vocoder  name or path of another one than the addon names
               watch    what looks into it; without one, nothing does
     Raises:   ConfigError, WiringError, AddonError, NetError, RequestError; each says where
     """
     try:
-        name, chosen = _profile(addon, profile)
-        if threads is not None:
-            chosen = replace(chosen, threads=threads)
-        runtime = OrtRuntime(threads=chosen.threads or _cores(), provider=chosen.provider)
-        return _load_stack(addon, name, runtime, folders=folders, vocoder=vocoder, watch=watch)
+        return _load_stack(addon, running, folders=folders, vocoder=vocoder, watch=watch)
     except VoxstackError as error:
         if not error.where.startswith("$"):
             raise
@@ -95,14 +73,13 @@ def load_stack(
 
 def _load_stack(
     addon: Addon,
-    profile: str,
-    runtime: OrtRuntime,
+    running: Running,
     *,
     folders: Sequence[str | Path],
     vocoder: str | Path | None,
     watch: Watch | None,
 ) -> Loaded:
-    nets = _nets(addon, runtime, watch)
+    nets = _watched(load_nets(addon, resolve(addon, running)), watch)
     wired: list[Wired] = []
     block = wire_stack(
         addon.config.stack,
@@ -117,7 +94,8 @@ def _load_stack(
     below = None
     if addon.config.gives == "mel":
         below = _vocoder(addon, block, vocoder, folders)
-        own = _nets(below, runtime, watch, prefix=f"{below.name}/")
+        profile = resolve(below, running, user=addon)
+        own = _watched(load_nets(below, profile), watch, prefix=f"{below.name}/")
         voiced = wire_stack(
             below.config.stack,
             nets=own,
@@ -133,32 +111,11 @@ def _load_stack(
     elif vocoder is not None:
         raise RequestError("it makes audio itself and takes no vocoder", where=addon.name)
     _gives_samples(block, addon, below or addon)
-    return Loaded(addon, profile, block, nets, tuple(wired), below)
+    return Loaded(addon, running.name, block, nets, tuple(wired), below)
 
 
-def _profile(addon: Addon, name: str | None) -> tuple[str, Profile]:
-    own = {
-        key: validated(Profile, value, path=f"$.profiles.{key}")
-        for key, value in addon.config.profiles.items()
-    }
-    known = {**PROFILES, **own}
-    chosen = DEFAULT if name is None else name
-    if chosen not in known:
-        raise ConfigError(f"no profile '{chosen}'{suggest(chosen, known)}", where=addon.name)
-    return chosen, known[chosen]
-
-
-def _nets(addon: Addon, runtime: OrtRuntime, watch: Watch | None, *, prefix: str = "") -> dict[str, Net]:
-    def load(name: str) -> Net:
-        spec = addon.specs[name]
-        key = (addon.config.files[spec.file], repr(spec), runtime)
-        net = SHARED.get(key, lambda: runtime.load(spec, addon.read(spec.file)))
-        return watch.net(f"{prefix}{name}", net) if watch else net
-
-    with ThreadPoolExecutor(_cores(), thread_name_prefix="voxstack-load") as pool:
-        # Biggest first, so that no core waits at the end for a big one.
-        names = sorted(addon.specs, key=lambda name: -addon.files.size(addon.specs[name].file))
-        return dict(zip(names, pool.map(load, names), strict=True))
+def _watched(nets: dict[str, Net], watch: Watch | None, *, prefix: str = "") -> dict[str, Net]:
+    return {name: watch.net(f"{prefix}{name}", net) for name, net in nets.items()} if watch else nets
 
 
 def _vocoder(
@@ -215,7 +172,3 @@ def _gives_samples(block: StreamableBlock, addon: Addon, last: Addon) -> None:
 
 def _listed(ports: Ports) -> str:
     return ", ".join(str(port) for port in ports.values())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

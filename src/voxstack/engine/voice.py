@@ -5,7 +5,7 @@ import math
 from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeGuard, cast
+from typing import TypeGuard
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from voxstack.core.ports import Array
 from voxstack.core.text import FrontEnd
 from voxstack.engine.ahead import Speech
 from voxstack.engine.audio import Audio
+from voxstack.engine.fitting import PAUSE_MS, Limits
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, Watch, load_stack
+from voxstack.engine.nets import Running
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.sentences import ArrivingText, Utterances, WrittenText
 from voxstack.engine.session import Session
+from voxstack.stack.deployment import load_deployment
 
-__all__ = ["Voice", "load"]
+__all__ = ["Voice", "load", "open_voice"]
 
 SEED_BITS = 63
 
@@ -33,35 +36,58 @@ def load(
     profile: str | None = None,
     *,
     threads: int | None = None,
+    deployment: str | Path | None = None,
+    artefacts: str | Path | None = None,
     folders: Sequence[str | Path] = (),
     vocoder: str | Path | None = None,
     watch: Watch | None = None,
 ) -> "Voice":
     """Return the voice of that name, or the one whose addon is at that path, ready to speak.
 
-    In:       profile  how its nets run (default "cpu"); threads  of one net run (default: as the
-              profile says); folders  where to look for addons first; vocoder  another one than the
-              addon names; watch  what looks into the stack while it works
+    In:       profile  how its nets run (default: as the deployment file says, else "cpu"); threads  of
+              one net run (default: as the profile says); deployment  path of the operator's file (default:
+              $VOXSTACK_DEPLOYMENT, else none); artefacts  folder of nets compiled ahead of time; folders
+              where to look for addons first; vocoder  another one than the addon names; watch  what looks
+              into the stack while it works
     Raises:   RequestError if there is no such voice; AddonError, ConfigError, WiringError or NetError
               if its addon is broken
     """
     if threads is not None and threads < 1:
         raise RequestError(f"got {threads}, want 1 or more", where="threads")
+    compiled = None if artefacts is None else Path(artefacts)
+    running = Running(profile, load_deployment(deployment), compiled, threads)
+    return open_voice(name_or_path, running, folders=folders, vocoder=vocoder, watch=watch)
+
+
+def open_voice(
+    name_or_path: str | Path,
+    running: Running,
+    *,
+    folders: Sequence[str | Path] = (),
+    vocoder: str | Path | None = None,
+    watch: Watch | None = None,
+) -> "Voice":
+    """Return a voice as `load` does, with all that says how its nets run in one value."""
     folders = [folders] if isinstance(folders, str | Path) else folders
     addon = find_addon(name_or_path, folders)
     if addon.config.takes is not None:
         raise RequestError("it is a vocoder, no voice; name a voice that uses it", where=addon.name)
-    return Voice(
-        load_stack(addon, profile=profile, threads=threads, folders=folders, vocoder=vocoder, watch=watch)
-    )
+    return Voice(load_stack(addon, running=running, folders=folders, vocoder=vocoder, watch=watch))
 
 
 class Voice:
     """A voice that is ready to speak; safe from many threads, each request is its own."""
 
-    def __init__(self, loaded: Loaded, *, plan: ChunkPlan = ChunkPlan()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        plan: ChunkPlan = ChunkPlan(),  # noqa: B008 - frozen
+        limits: Limits | None = None,
+    ) -> None:
         self.loaded = loaded
         self.plan = plan
+        self.limits = limits or Limits()
 
     @property
     def name(self) -> str:
@@ -145,11 +171,22 @@ class Voice:
             tensors[name] = np.array(value, control.dtype)
         return tensors
 
+    def utterances(self, text: str | Iterable[str], *, speed: float = 1.0) -> Utterances:
+        """Return what is said for a text, utterance by utterance, each short enough for the nets."""
+        options = self.loaded.addon.config.text or {}
+        pause_ms = options.get("pauses_ms", {}).get("split", PAUSE_MS)
+        most_ids = self.limits.ids(speed)
+        if isinstance(text, str):
+            return WrittenText(text, self.front, most_ids=most_ids, pause_ms=pause_ms)
+        if isinstance(text, bytes) or not isinstance(text, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RequestError(f"got a {type(text).__name__}, want a str or an iterable of str", where="text")
+        return ArrivingText(text, self.front, most_ids=most_ids, pause_ms=pause_ms)
+
     def _session(self, text: str | Iterable[str], tensors: dict[str, Array]) -> Session:
         rate = self.loaded.addon.frame_rate
         return Session(
             self.loaded.block,
-            _utterances(text, self.front),
+            self.utterances(text, speed=float(tensors.get("speed", 1.0))),
             tensors,
             sample_rate=self.sample_rate,
             frame_samples=math.ceil(self.sample_rate / rate) if rate else 1,
@@ -169,11 +206,3 @@ def _seed(value: object) -> int:
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def _utterances(text: object, front: FrontEnd) -> Utterances:
-    if isinstance(text, str):
-        return WrittenText(text, front)
-    if isinstance(text, bytes) or not isinstance(text, Iterable):
-        raise RequestError(f"got a {type(text).__name__}, want a str or an iterable of str", where="text")
-    return ArrivingText(cast("Iterable[str]", text), front)

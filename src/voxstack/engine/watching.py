@@ -18,6 +18,7 @@ from voxstack.core.blocks import SequenceBlock, Stream, StreamableBlock
 from voxstack.core.events import Event, listening
 from voxstack.core.nets import Net, NetSpec, Recurrence
 from voxstack.core.ports import Array, Tensors
+from voxstack.core.sizes import ShapePolicy
 from voxstack.core.streams import length
 from voxstack.engine.audio import Audio
 
@@ -255,6 +256,10 @@ class _SeenNet:
     @property
     def precision(self) -> str:
         return self._net.precision
+
+    @property
+    def shapes(self) -> ShapePolicy:
+        return self._net.shapes
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         seen = _recording.get()

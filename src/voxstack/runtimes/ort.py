@@ -1,22 +1,26 @@
 """Run nets on ONNX Runtime, the embedded default.
 
-One session a net, shared by all utterances; threads explicit, spinning off (several sessions that
-spin take each other's cores); a run in flight stops when its CancelScope is cancelled.
+One session a net and size, shared by all utterances; threads explicit, spinning off (several sessions
+that spin take each other's cores); a run in flight stops when its CancelScope is cancelled.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import onnxruntime
 
 from voxstack.core.cancel import CancelScope
-from voxstack.core.errors import Cancelled, ConfigError, NetError
+from voxstack.core.compiled import CompiledNet, compiled
+from voxstack.core.errors import Cancelled, ConfigError, NetError, suggest
+from voxstack.core.executables import Choice, FixedAxes, Precision
 from voxstack.core.nets import NetSpec
-from voxstack.core.ports import Array, Tensors
-from voxstack.core.recurrence import first_state
+from voxstack.core.ports import Array
+from voxstack.core.sizes import DYNAMIC, ShapePolicy
 
-__all__ = ["NAME", "OrtNet", "OrtRecurrence", "OrtRuntime"]
+__all__ = ["NAME", "OrtExecutable", "OrtRuntime"]
 
 T = TypeVar("T")
 
@@ -25,30 +29,105 @@ NAME = "onnxruntime"
 QUIET = 4
 """Log nothing but the end of the process: what goes wrong is raised."""
 
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+"""What a profile calls a device → the provider that must execute the net there."""
+
+Options = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True)
 class OrtRuntime:
-    """How ONNX Runtime runs nets: `threads` a net run may use, `provider` that must execute it."""
+    """How ONNX Runtime runs nets.
+
+    threads           a net run may use
+    provider          that must execute it, as ONNX Runtime calls it
+    provider_options  of the provider's own, such as TensorRT's cache or OpenVINO's device
+    """
 
     threads: int = 1
-    provider: str = "CPUExecutionProvider"
+    provider: str = PROVIDERS["cpu"]
+    provider_options: Options = ()
+    precision: Precision = "f32"
 
-    def load(self, spec: NetSpec, data: bytes) -> "OrtNet":
-        """Make a net ready; raise NetError if the file, its tensors or the provider are not as said."""
-        usable = onnxruntime.get_available_providers()
-        if self.provider not in usable:
+    name = NAME
+    needs_sizes = False
+    needs_artefact = False
+
+    @classmethod
+    def choose(cls, choice: Choice) -> "OrtRuntime":
+        """Return the runtime that a profile asks for.
+
+        In:       choice  its device is one of PROVIDERS, its options are the provider's own
+        Raises:   ConfigError if this engine cannot do that
+        """
+        if choice.device not in PROVIDERS:
             raise ConfigError(
-                f"provider '{self.provider}' is not in this build; usable: {', '.join(usable)}",
-                where="runtime onnxruntime",
+                f"got device '{choice.device}'{suggest(choice.device, PROVIDERS)}", where=f"runtime {NAME}"
             )
+        if choice.precision not in ("f32", "int8"):
+            raise ConfigError(
+                f"got precision '{choice.precision}', but its kernels compute in what the net's file says; "
+                "want f32, or int8 for a net that has such a file",
+                where=f"runtime {NAME}",
+            )
+        options = tuple((name, str(value)) for name, value in choice.options)
+        return cls(choice.threads, PROVIDERS[choice.device], options, choice.precision)
+
+    @property
+    def version(self) -> str:
+        return onnxruntime.__version__
+
+    def load(self, spec: NetSpec, data: bytes, shapes: ShapePolicy = DYNAMIC) -> CompiledNet:
+        """Make a net ready; raise NetError if the file, its tensors or the provider are not as said."""
+        return compiled(spec, shapes, lambda axes: self.build(spec, data, axes), threads=self.threads)
+
+    def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> "OrtExecutable":
+        options = self._options()
+        for axis, size in axes.items():
+            options.add_free_dimension_override_by_name(axis, size)
+        return self._open(spec, data, options)
+
+    def compile(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> bytes:
+        """Return the net as ONNX Runtime has optimised it for these sizes and this kind of processor."""
+        options = self._options()
+        for axis, size in axes.items():
+            options.add_free_dimension_override_by_name(axis, size)
+        with tempfile.TemporaryDirectory(prefix="voxstack-") as folder:
+            path = Path(folder) / "net.onnx"
+            options.optimized_model_filepath = str(path)
+            self._open(spec, data, options)
+            return path.read_bytes()
+
+    def restore(self, spec: NetSpec, artefact: bytes, axes: FixedAxes) -> "OrtExecutable":
+        options = self._options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return self._open(spec, artefact, options)
+
+    def _options(self) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = QUIET
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        return options
+
+    def _open(self, spec: NetSpec, data: bytes, options: Any) -> "OrtExecutable":
+        usable = onnxruntime.get_available_providers()
+        if self.provider not in usable:
+            raise ConfigError(
+                f"provider '{self.provider}' is not in this build; usable: {', '.join(usable)}",
+                where="runtime onnxruntime",
+            )
+        chosen = (self.provider, dict(self.provider_options)) if self.provider_options else self.provider
         try:
-            session = onnxruntime.InferenceSession(data, options, providers=[self.provider])
+            session = onnxruntime.InferenceSession(data, options, providers=[chosen])
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             raise NetError(f"cannot be loaded: {_first_line(error)}", where=f"net '{spec.name}'") from error
         if session.get_providers()[0] != self.provider:
@@ -57,39 +136,44 @@ class OrtRuntime:
             )
         _same_names("input", spec.inputs, [value.name for value in session.get_inputs()], spec.name)
         _same_names("output", spec.outputs, [value.name for value in session.get_outputs()], spec.name)
-        return OrtNet(spec, session, self.threads)
+        return OrtExecutable(spec, session, self.precision)
 
 
-class OrtNet:
+class OrtExecutable:
     """A net in an ONNX Runtime session; safe from many threads at once."""
 
-    def __init__(self, spec: NetSpec, session: Any, threads: int) -> None:
-        self.spec = spec
-        self.threads = threads
+    def __init__(self, spec: NetSpec, session: Any, precision: Precision) -> None:
+        self._spec = spec
+        self._precision = precision
         self._session = session
         self._outputs = list(spec.outputs)
 
     @property
     def runtime(self) -> str:
-        """The engine, its version and the provider that really runs, for people."""
         return f"{NAME} {onnxruntime.__version__} {self._session.get_providers()[0]}"
 
     @property
     def precision(self) -> str:
-        """The dtype of the numbers that flow through the net; what it was asked to be, never less."""
-        dtypes = [spec.dtype for spec in (*self.spec.outputs.values(), *self.spec.inputs.values())]
-        return next((dtype for dtype in dtypes if dtype.startswith("float")), dtypes[0])
+        """What its file says: kernels of this engine compute in nothing else."""
+        dtypes = [tensor.dtype for tensor in (*self._spec.outputs.values(), *self._spec.inputs.values())]
+        is_half = "float16" in dtypes and "float32" not in dtypes
+        return "f16" if is_half else self._precision
 
-    def run(self, tensors: Tensors) -> dict[str, Array]:
-        feeds = self.spec.pack(tensors)
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         results = self._stoppable(lambda options: self._session.run(self._outputs, feeds, options), feeds)
-        return self.spec.unpack(dict(zip(self._outputs, results, strict=True)))
+        return dict(zip(self._outputs, results, strict=True))
 
-    def begin(self, tensors: Tensors) -> "OrtRecurrence":
-        return OrtRecurrence(self, tensors)
+    def value(self, array: Array) -> Any:
+        # Not ortvalue_from_numpy: that borrows numpy's memory, and an output that is an input passed
+        # through borrows it too, but does not keep it alive.
+        value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype.type)
+        value.update_inplace(array)
+        return value
+
+    def array(self, value: Any) -> Array:
+        return value.numpy()
 
     def run_values(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Run once on the engine's own values, in the net's own layout; what comes out stays there."""
         results = self._stoppable(
             lambda options: self._session.run_with_ort_values(self._outputs, feeds, options), feeds
         )
@@ -114,47 +198,8 @@ class OrtNet:
                 raise Cancelled("the stream was closed") from None
             shapes = ", ".join(f"{name} {_shape(tensor)}" for name, tensor in feeds.items())
             raise NetError(
-                f"failed on {shapes}: {_first_line(error)}", where=f"net '{self.spec.name}'"
+                f"failed on {shapes}: {_first_line(error)}", where=f"net '{self._spec.name}'"
             ) from error
-
-
-class OrtRecurrence:
-    """One utterance's walk through a recurrent net; its state never leaves ONNX Runtime."""
-
-    def __init__(self, net: OrtNet, tensors: Tensors) -> None:
-        spec = net.spec
-        constant = [name for name in spec.inputs if name in tensors and name not in spec.state]
-        self._net = net
-        self._constant = _values(spec.pack(tensors, constant))
-        self._state = _values(first_state(spec, tensors))
-        self._new = [name for name in spec.inputs if name not in self._constant and name not in spec.state]
-        self._shown = list(spec.gives)
-        self._is_open = True
-
-    def step(self, tensors: Tensors) -> dict[str, Array]:
-        if not self._is_open:
-            raise Cancelled("step after close")
-        spec = self._net.spec
-        new = _values(spec.pack(tensors, self._new))
-        results = self._net.run_values({**self._constant, **self._state, **new})
-        self._state = {name: results[after] for name, after in spec.state.items()}
-        return spec.unpack({name: results[name].numpy() for name in self._shown}, self._shown)
-
-    def close(self) -> None:
-        self._is_open = False
-        self._constant = {}
-        self._state = {}
-
-
-def _values(tensors: Mapping[str, Array]) -> dict[str, Any]:
-    """Return copies of tensors that are ONNX Runtime's own."""
-    values: dict[str, Any] = {}
-    for name, tensor in tensors.items():
-        # Not ortvalue_from_numpy: that borrows numpy's memory, and an output that is an input passed
-        # through borrows it too, but does not keep it alive.
-        values[name] = onnxruntime.OrtValue.ortvalue_from_shape_and_type(tensor.shape, tensor.dtype.type)
-        values[name].update_inplace(tensor)
-    return values
 
 
 def _shape(tensor: Any) -> list[int]:

@@ -24,6 +24,7 @@ from voxstack.stack.files import (
     read_checked,
     sha256_of,
 )
+from voxstack.stack.profiles import check_selectors
 from voxstack.stack.strict import parse_json, validated
 
 __all__ = ["Addon", "addon_paths", "load_addon", "pack", "seal"]
@@ -57,6 +58,11 @@ class Addon:
     def specs(self) -> dict[str, NetSpec]:
         """The nets' descriptions, by name."""
         return {name: _spec(name, net) for name, net in self.config.nets.items()}
+
+    def file_of(self, name: str, variant: str) -> str:
+        """Return the file of a net in a variant ("int8"), which is its plain one where it has no such."""
+        net = self.config.nets[name]
+        return net.variants.get(variant, net.file)
 
     @property
     def mel(self) -> MelFormat | None:
@@ -106,6 +112,10 @@ def load_addon(path: Path) -> Addon:
         addon = Addon(validated(AddonConfig, value), files)
         for name, net in addon.config.nets.items():
             _check_file(net.file, addon.config.files, where=f"$.nets.{name}.file")
+            for variant, file in net.variants.items():
+                _check_file(file, addon.config.files, where=f"$.nets.{name}.variants.{variant}")
+        for key, profile in addon.config.profiles.items():
+            check_selectors(profile, addon.specs, path=f"$.profiles.{key}")
         _ = addon.request
     except VoxstackError as error:
         raise type(error)(f"{error.where}: {error.what}", where=manifest) from error

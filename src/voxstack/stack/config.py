@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from voxstack.core.errors import suggest
+from voxstack.stack.profiles import ProfileConfig
+from voxstack.stack.strict import StrictModel
 
 __all__ = [
     "FORMAT",
@@ -37,15 +39,11 @@ def _empty_is_none(value: object) -> object:
     return None if value == {} else value
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class _Empty(_Strict):
+class _Empty(StrictModel):
     """{} stands for null."""
 
 
-class TensorConfig(_Strict):
+class TensorConfig(StrictModel):
     """One input or output of a net; `axes` in the net's own order, "batch" marks the batch axis."""
 
     dtype: Literal["float32", "float16", "int64", "int32", "bool"]
@@ -53,7 +51,7 @@ class TensorConfig(_Strict):
     random: Literal["normal", "uniform"] | None = None
 
 
-class RaggedConfig(_Strict):
+class RaggedConfig(StrictModel):
     """The axis along which a net grows with the utterance; see voxstack.core.nets.Ragged."""
 
     axis: str
@@ -68,13 +66,14 @@ class RaggedConfig(_Strict):
     lengths: str | None = None
 
 
-class NetConfig(_Strict):
+class NetConfig(StrictModel):
     """One exported net: its file in the addon, its role, its tensors."""
 
     file: str
     role: str
     inputs: dict[str, TensorConfig]
     outputs: dict[str, TensorConfig]
+    variants: dict[str, str] = Field(default_factory=dict)
     ragged: Annotated[
         RaggedConfig | None,
         BeforeValidator(_empty_is_none, json_schema_input_type=RaggedConfig | _Empty | None),
@@ -151,13 +150,13 @@ def _one_of(name: str, known: Mapping[str, object], key: str, kind: str) -> None
         raise ValueError(f"{key} names '{name}', which is no {kind}{suggest(name, known)}")
 
 
-class AudioConfig(_Strict):
+class AudioConfig(StrictModel):
     """What the audio is: `sample_rate` in Hz."""
 
     sample_rate: int = Field(gt=0)
 
 
-class MelConfig(_Strict):
+class MelConfig(StrictModel):
     """How mels are made; see voxstack.core.ports.MelFormat."""
 
     sample_rate: int = Field(gt=0)
@@ -169,7 +168,7 @@ class MelConfig(_Strict):
     normalisation: str = "none"
 
 
-class ControlConfig(_Strict):
+class ControlConfig(StrictModel):
     """A number that a request may choose; `choices` gives names to values (speakers, styles)."""
 
     default: float
@@ -187,7 +186,7 @@ class ControlConfig(_Strict):
         return self
 
 
-class GoldenConfig(_Strict):
+class GoldenConfig(StrictModel):
     """A sample made at import: these ids under these controls must give this audio again."""
 
     ids: tuple[int, ...] = Field(strict=False)
@@ -199,7 +198,7 @@ class GoldenConfig(_Strict):
 AddonName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
 
-class AddonConfig(_Strict):
+class AddonConfig(StrictModel):
     """The whole of addon.json."""
 
     format: Annotated[Literal[1], BeforeValidator(_this_format)]
@@ -217,7 +216,7 @@ class AddonConfig(_Strict):
     nets: dict[str, NetConfig]
     stack: list[dict[str, Any]] = Field(min_length=1)
     vocoder: AddonName | None = None
-    profiles: dict[str, Any] = Field(default_factory=dict)
+    profiles: dict[str, ProfileConfig] = Field(default_factory=dict)
     golden: Annotated[
         GoldenConfig | None,
         BeforeValidator(_empty_is_none, json_schema_input_type=GoldenConfig | _Empty | None),

@@ -12,7 +12,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from voxstack.core.errors import ConfigError, suggest
 
-__all__ = ["parse_json", "validated"]
+__all__ = ["StrictModel", "parse_json", "validated"]
 
 MOST_LEVELS = 100
 """Objects and lists inside one another; what nests deeper was made to exhaust its reader."""
@@ -22,6 +22,12 @@ UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 MISSING_KEY = ("missing", "missing_argument")
 
 T = TypeVar("T")
+
+
+class StrictModel(BaseModel):
+    """A frozen object of JSON that holds its own keys, of their own types, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
 def parse_json(text: str | bytes, *, where: str) -> Any:

@@ -14,6 +14,7 @@ from voxstack.core.nets import Net, NetSpec, Recurrence
 from voxstack.core.ports import Array, Axis, Port, Ports, Tensors
 from voxstack.core.site import Site
 from voxstack.core.streams import empty, join, length
+from voxstack.core.whole import plan_whole, steps_of
 from voxstack.stages.decoder.attention import AttentionLimits, AttentionWatch, Finding
 
 __all__ = ["AutoregressiveDecoder"]
@@ -111,11 +112,14 @@ class _Frames:
 
     def __init__(self, block: AutoregressiveDecoder, tensors: Tensors) -> None:
         spec, options = block.net.spec, block.options
-        symbols = _symbols(spec, tensors)
+        symbols = steps_of(spec, tensors)
+        plan = plan_whole(block.net, symbols)
         self._block = block
+        self._symbols = symbols
         self._feeds = Feeds(spec, tensors, consumed={POSITION: COUNTER})
         begins = {name: tensors[name] for name in spec.state if name in tensors}
-        self._walk: Recurrence | None = block.net.begin({**self._feeds.constant(symbols), **begins})
+        told = {**self._feeds.constant(plan), **self._feeds.stretch(begins, plan)}
+        self._walk: Recurrence | None = block.net.begin(told)
         self._counts = POSITION in spec.inputs
         self._watch = AttentionWatch(options.attention, symbols=symbols, frame_rate=block.frame_rate)
         self._least = options.least_frames_per_symbol * symbols
@@ -175,7 +179,7 @@ class _Frames:
         if math.isnan(stop):
             raise NetError(f"'{STOP}' is no number after {made} frames", where=f"net '{self._name}'")
         stops = stop >= options.stop_threshold and made >= self._least
-        found = self._attended(result[ALIGNED]) if ALIGNED in result else []
+        found = self._attended(result[ALIGNED][: self._symbols]) if ALIGNED in result else []
         if stops and ALIGNED in result:
             found += self._watch.end()
         ending = [finding for finding in found if finding.kind in options.attention.ends_on and not stops]
@@ -210,14 +214,6 @@ class _Frames:
     @property
     def _name(self) -> str:
         return self._block.net.spec.name
-
-
-def _symbols(spec: NetSpec, tensors: Tensors) -> int:
-    """Return how many symbols the utterance has."""
-    assert spec.ragged is not None
-    axis = spec.ragged.axis
-    ports = (port for port in spec.takes.values() if axis in port.axes)
-    return next(tensors[port.name].shape[port.axes.index(axis)] for port in ports)
 
 
 def _frame_ports(spec: NetSpec, site: Site) -> tuple[Ports, int]:

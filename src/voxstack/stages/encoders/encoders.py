@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from voxstack.core.errors import ConfigError, WiringError
-from voxstack.core.feeds import Feeds, needs
+from voxstack.core.feeds import needs
 from voxstack.core.nets import Net, NetSpec
 from voxstack.core.ports import Ports, Tensors
 from voxstack.core.site import Site
+from voxstack.core.whole import run_whole
 
 __all__ = ["Encoders", "NetEncoder", "in_dependency_order"]
 
@@ -27,14 +28,8 @@ class NetEncoder:
         return self.net.spec.gives
 
     def run(self, tensors: Tensors) -> Tensors:
-        spec = self.net.spec
-        feeds = Feeds(spec, tensors)
-        steps = 0
-        if spec.ragged is not None:
-            axis = spec.ragged.axis
-            steps = next(len(tensors[name]) for name, port in spec.takes.items() if port.axes[:1] == (axis,))
-        results = self.net.run(feeds.window({}, start=0, steps=steps))
-        return {name: results[name] for name in spec.gives}
+        results = run_whole(self.net, tensors)
+        return {name: results[name] for name in self.net.spec.gives}
 
 
 @dataclass(frozen=True)

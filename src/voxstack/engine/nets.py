@@ -1,0 +1,161 @@
+"""Make an addon's nets ready as a profile says: by which engine, at which sizes, compiled now or before."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxstack.core.compiled import CompiledNet, compiled, variants
+from voxstack.core.errors import AddonError, ConfigError, suggest
+from voxstack.core.executables import Executable, FixedAxes
+from voxstack.core.nets import Net
+from voxstack.engine.artefacts import Artefacts, write_artefacts
+from voxstack.engine.manifest import NetPlan
+from voxstack.engine.shared import SHARED
+from voxstack.runtimes.named import choose_engine
+from voxstack.stack.addon import Addon
+from voxstack.stack.deployment import NO_DEPLOYMENT, Deployment
+from voxstack.stack.profiles import DEFAULT, STANDARD, NetProfile, Profile, shape_policy
+
+__all__ = ["Running", "compile_nets", "cores", "load_nets", "plan_nets", "profile_names", "resolve"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """Say how the nets of addons run, before it is known which addons.
+
+    profile     name; None: what the deployment file says, else "cpu"
+    deployment  what the operator says
+    artefacts   folder of nets compiled ahead of time; None: what the deployment file says
+    threads     of one net run, whatever the profile says
+    """
+
+    profile: str | None = None
+    deployment: Deployment = NO_DEPLOYMENT
+    artefacts: Path | None = None
+    threads: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.profile or self.deployment.config.profile or DEFAULT
+
+
+def profile_names(addon: Addon, deployment: Deployment = NO_DEPLOYMENT) -> list[str]:
+    """Return the names of all profiles that an addon can run under."""
+    stated = deployment.profiles(addon.name)
+    return sorted({*STANDARD, *addon.config.profiles, *(name for layer in stated for name in layer)})
+
+
+def resolve(addon: Addon, running: Running, *, user: Addon | None = None) -> Profile:
+    """Return a profile as it holds for an addon; `user` is the voice that a vocoder is loaded for.
+
+    Raises:   ConfigError if neither the addon, nor its user, nor the deployment file knows it
+    """
+    name, deployment = running.name, running.deployment
+    known = {*profile_names(addon, deployment), *(profile_names(user, deployment) if user else ())}
+    if name not in known:
+        raise ConfigError(f"no profile '{name}'{suggest(name, known)}", where=(user or addon).name)
+    stated = [STANDARD, *([user.config.profiles] if user else []), addon.config.profiles]
+    layers = [*stated, *deployment.profiles(addon.name)]
+    artefacts = running.artefacts or deployment.artefacts(name, addon.name)
+    return Profile(
+        name=name,
+        layers=tuple(layer[name].nets for layer in layers if name in layer),
+        artefacts=None if artefacts is None else artefacts / addon.name,
+        threads=running.threads or 0,
+        cores=cores(),
+    )
+
+
+def plan_nets(addon: Addon, profile: Profile) -> dict[str, NetPlan]:
+    """Return how each net of an addon is made ready; raise ConfigError if a profile asks too much."""
+    return {name: _plan(addon, profile, name) for name in addon.specs}
+
+
+def load_nets(addon: Addon, profile: Profile) -> dict[str, Net]:
+    """Make an addon's nets ready; those that a voice of this process has loaded already are used again."""
+    plans = plan_nets(addon, profile)
+    compiled_nets = _artefacts(addon, profile)
+
+    def load(name: str) -> Net:
+        plan = plans[name]
+        key = (plan.source, repr(plan.spec), plan.engine, plan.shapes, profile.artefacts)
+        return SHARED.get(key, lambda: _load(addon, profile, name, plan, compiled_nets))
+
+    with ThreadPoolExecutor(cores(), thread_name_prefix="voxstack-load") as pool:
+        # Biggest first, so that no core waits at the end for a big one.
+        names = sorted(plans, key=lambda name: -addon.files.size(plans[name].file))
+        return dict(zip(names, pool.map(load, names), strict=True))
+
+
+def compile_nets(addon: Addon, profile: Profile, out: Path) -> list[Path]:
+    """Compile an addon's nets into `out`, in a folder of the addon's name; return the files written."""
+    plans = plan_nets(addon, profile)
+    return write_artefacts(
+        out / addon.name,
+        plans,
+        {name: addon.read(plan.file) for name, plan in plans.items()},
+        addon=addon.name,
+        version=addon.config.version,
+        profile=profile.name,
+    )
+
+
+def _plan(addon: Addon, profile: Profile, name: str) -> NetPlan:
+    spec = addon.specs[name]
+    where = f"{addon.name}: profile '{profile.name}', net '{name}'"
+    chosen = profile.of(spec, addon.specs)
+    choice = profile.choice(chosen)
+    engine = choose_engine(chosen.runtime or "", choice, where=where)
+    file = _file(addon, name, chosen, where)
+    shapes = shape_policy(spec, chosen.shapes)
+    if engine.needs_sizes and not shapes.is_fixed and spec.ragged is not None:
+        raise ConfigError(
+            f"runtime {engine.name} needs every size fixed; "
+            'state "shapes": "fixed", "buckets" or {"buckets": […]}',
+            where=where,
+        )
+    list(variants(spec, shapes))  # says what does not fit, before anything is loaded
+    return NetPlan(spec, engine, shapes, file, addon.config.files[file])
+
+
+def _file(addon: Addon, name: str, chosen: NetProfile, where: str) -> str:
+    files = addon.config.nets[name].variants
+    if chosen.precision == "int8" and "int8" not in files:
+        raise ConfigError(
+            "it has no int8 file; import the model again with one, or choose another", where=where
+        )
+    return addon.file_of(name, "int8" if chosen.precision == "int8" else chosen.runtime or "")
+
+
+def _artefacts(addon: Addon, profile: Profile) -> Artefacts | None:
+    if profile.artefacts is None:
+        return None
+    return Artefacts.open(profile.artefacts, remedy=_remedy(addon, profile))
+
+
+def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefacts | None) -> CompiledNet:
+    if kept is None and plan.engine.needs_artefact:
+        raise AddonError(
+            f"runtime {plan.engine.name} compiles nothing while it serves; {_remedy(addon, profile)}, "
+            "and say where they are: --artefacts DIR",
+            where=f"{addon.name}: profile '{profile.name}', net '{name}'",
+        )
+    data = addon.read(plan.file) if kept is None else b""
+
+    def make(axes: FixedAxes) -> Executable:
+        if kept is None:
+            return plan.engine.build(plan.spec, data, axes)
+        return plan.engine.restore(plan.spec, kept.read(name, plan, axes), axes)
+
+    threads = profile.choice(profile.of(plan.spec, addon.specs)).threads
+    return compiled(plan.spec, plan.shapes, make, threads=threads)
+
+
+def _remedy(addon: Addon, profile: Profile) -> str:
+    return f"compile its nets: voxstack compile {addon.name} --profile {profile.name} --out DIR"
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

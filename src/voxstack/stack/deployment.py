@@ -1,0 +1,102 @@
+"""Read a deployment file: what an operator says of profiles, over what the addons say of themselves.
+
+[profiles.npu.nets."*"]                 # of every addon
+runtime = "openvino"
+device = "npu"
+
+[addons.joe.profiles.npu.nets.decoder]  # of one
+shapes = {buckets = [64, 256]}
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from voxstack.core.errors import ConfigError, RequestError, VoxstackError
+from voxstack.stack.profiles import ProfileConfig
+from voxstack.stack.strict import StrictModel, parse_json, validated
+
+__all__ = ["NO_DEPLOYMENT", "Deployment", "load_deployment"]
+
+VARIABLE = "VOXSTACK_DEPLOYMENT"
+
+
+class DeployedProfile(ProfileConfig):
+    """A profile as an operator states it; `artefacts` is the folder where `voxstack compile` put its nets."""
+
+    artefacts: str | None = None
+
+
+class DeployedAddon(StrictModel):
+    """What an operator says of one addon."""
+
+    profiles: dict[str, DeployedProfile] = Field(default_factory=dict)
+
+
+class DeploymentConfig(StrictModel):
+    """The whole of a deployment file; `profile` is the one that runs where none is named."""
+
+    profile: str | None = None
+    profiles: dict[str, DeployedProfile] = Field(default_factory=dict)
+    addons: dict[str, DeployedAddon] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment file that was read, and the folder that its paths count from."""
+
+    config: DeploymentConfig = field(default_factory=DeploymentConfig)
+    folder: Path = Path()
+
+    def profiles(self, addon: str) -> list[Mapping[str, DeployedProfile]]:
+        """Return what it says of profiles for one addon: of all, then of this one."""
+        own = self.config.addons.get(addon)
+        return [self.config.profiles, own.profiles if own else {}]
+
+    def artefacts(self, profile: str, addon: str) -> Path | None:
+        """Return the folder of nets compiled for a profile, if it names one; paths count from the file."""
+        stated = [layer[profile].artefacts for layer in self.profiles(addon) if profile in layer]
+        found = next((path for path in reversed(stated) if path is not None), None)
+        return None if found is None else self.folder / found
+
+
+NO_DEPLOYMENT = Deployment()
+
+
+def load_deployment(path: str | Path | None) -> Deployment:
+    """Read the deployment file at `path`, or at $VOXSTACK_DEPLOYMENT; none of both is an empty one.
+
+    Raises:   RequestError if there is no such file; ConfigError with a path if it is wrong
+    """
+    text = os.environ.get(VARIABLE) if path is None else path
+    if not text:
+        return NO_DEPLOYMENT
+    file = Path(text)
+    if file.suffix not in (".toml", ".json"):
+        raise RequestError(
+            f"got a deployment file of type '{file.suffix}', want .toml or .json", where=str(file)
+        )
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise RequestError(f"cannot be read: {error.strerror}", where=str(file)) from error
+    try:
+        config = validated(DeploymentConfig, _parsed(data, file))
+    except VoxstackError as error:
+        where = str(file) if error.where in ("", str(file)) else f"{file}: {error.where}"
+        raise ConfigError(error.what, where=where) from error
+    return Deployment(config, file.parent)
+
+
+def _parsed(data: bytes, file: Path) -> Any:
+    if file.suffix == ".json":
+        return parse_json(data, where=str(file))
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"not TOML: {error}", where=str(file)) from error

@@ -1,0 +1,99 @@
+"""A profile is held against the reference net by net and as audio, and a net that differs is found."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from voxstack.core.errors import LawError
+from voxstack.engine.library import find_addon
+from voxstack.engine.loading import load_stack
+from voxstack.engine.nets import Running
+from voxstack.testing.parity import compare, log_spectral_distance_db, snr_db
+
+pytestmark = pytest.mark.golden
+
+ADDONS = Path(__file__).parents[2] / "examples" / "addons"
+
+
+@dataclass(frozen=True)
+class Louder:
+    """A net that gives a little more than it should."""
+
+    net: Any
+    factor: float
+
+    def run(self, tensors):
+        return {name: self.factor * tensor for name, tensor in self.net.run(tensors).items()}
+
+    def __getattr__(self, name):
+        return getattr(self.net, name)
+
+
+@dataclass(frozen=True)
+class Loud:
+    """A Watch that makes one net louder."""
+
+    name: str
+    factor: float
+
+    def net(self, name, net):
+        return Louder(net, self.factor) if name == self.name else net
+
+    def block(self, path, name, block):
+        return block
+
+
+def parity(voice, *, watch=None):
+    """Compare a voice with its golden utterance."""
+    addon = find_addon(voice, [ADDONS])
+    loaded = load_stack(addon, running=Running("fixed"), folders=[ADDONS], watch=watch)
+    golden = addon.config.golden
+    controls = {name: np.array(item.default, item.dtype) for name, item in addon.config.controls.items()}
+    numbers = {name: np.array(0, np.int64) for name in ("seed", "utterance")}
+    tensors = {"ids": np.array(golden.ids), **numbers, **controls}
+    return compare(addon, loaded, tensors, folders=[ADDONS])
+
+
+@pytest.mark.parametrize("voice", ["tone", "tone-attention"])
+def test_the_same_nets_at_other_sizes_agree(voice):
+    found = parity(voice)
+    found.check()
+    assert found.worst < 1e-6
+    assert found.snr_db > 100
+    assert "tone-vocoder/vocoder" in found.nets
+    assert all(net.worst < 1e-6 < net.scale for net in found.nets.values())
+
+
+@pytest.mark.parametrize("name", ["decoder", "tone-vocoder/vocoder"])
+def test_the_net_that_differs_is_the_one_that_is_named(name):
+    found = parity("tone", watch=Loud(name, 1.1))
+    assert [key for key, net in found.nets.items() if net.worst > 0.01] == [name]
+    assert name in found.nets_line()
+    with pytest.raises(LawError) as caught:
+        found.check()
+    assert str(caught.value).startswith("profile fixed: differs from 'cpu' by 0.0")
+    assert str(caught.value).endswith(" want at most 0.001 and 60 dB")
+
+
+def test_lower_precision_is_reported_not_judged_but_must_last_as_long():
+    found = parity("tone", watch=Loud("decoder", 1.1))
+    coarse = replace(found, nets={name: replace(net, precision="bf16") for name, net in found.nets.items()})
+    coarse.check()
+    assert "log-spectral distance" in coarse.audio_line()
+    with pytest.raises(LawError, match=r"^profile fixed: 100 samples became 90$"):
+        replace(coarse, sizes=(100, 90)).check()
+
+
+def test_snr_is_power_over_power():
+    signal = np.sin(np.arange(4000) / 7).astype(np.float32)
+    assert snr_db(signal, signal) == float("inf")
+    assert snr_db(signal, 1.01 * signal) == pytest.approx(40, abs=0.01)
+
+
+def test_log_spectral_distance_of_a_louder_signal_is_how_much_louder_it_is():
+    noise = np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
+    assert log_spectral_distance_db(noise, noise) == 0
+    assert log_spectral_distance_db(noise, noise * 10 ** (3 / 20)) == pytest.approx(3, abs=0.05)
