@@ -1,6 +1,6 @@
 """Measure first audio and whole time against piper-tts: same voice, one thread each, interleaved.
 
-    python benchmarks/latency.py [--rounds 9]
+    python benchmarks/latency.py [--profile fast] [--rounds 9]
 
 noise_w is 0 on both sides, so that both make audio of the same length.
 """
@@ -29,9 +29,14 @@ def timed(chunks) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--profile", default="cpu")
+    parser.add_argument("--deployment")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    piper, voice = peer.load(), voxstack.load("joe", threads=1)
+    piper, voice = (
+        peer.load(),
+        voxstack.load("joe", options.profile, deployment=options.deployment, threads=1),
+    )
     rows = []
     for name, text in texts.TEXTS.items():
         ours, theirs = [], []

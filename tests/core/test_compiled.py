@@ -59,17 +59,17 @@ def frames(steps) -> dict[str, np.ndarray]:
 
 
 def test_a_policy_is_compiled_once_for_each_of_its_sizes():
-    assert list(variants(DOUBLE, DYNAMIC)) == [{}]
-    assert list(variants(DOUBLE, policy(8, 16))) == [{"batch": 1, "frames": 8}, {"batch": 1, "frames": 16}]
-    assert len(list(variants(DOUBLE, policy(8, 16, batch=(1, 4))))) == 4
+    assert variants(DOUBLE, DYNAMIC) == variants(DOUBLE, policy(8, 16), locked=False) == [{}]
+    assert variants(DOUBLE, policy(8, 16)) == [{"batch": 1, "frames": 8}, {"batch": 1, "frames": 16}]
+    assert len(variants(DOUBLE, policy(8, 16, batch=(1, 4)))) == 4
     unsized = NetSpec("table", "f", "encoder", {"id": TensorSpec("int64", ("batch",))}, {})
-    assert list(variants(unsized, policy(8))) == [{"batch": 1}]
+    assert variants(unsized, policy(8)) == [{"batch": 1}]
 
 
 def test_a_policy_that_the_net_cannot_keep_is_refused_by_its_name():
     spec = NetSpec("toy", "f", "decoder", {"x": WIDE}, {}, Ragged("frames", context=(4, 4)))
     with pytest.raises(ConfigError, match=r"^net 'toy': 8 steps of 'frames' are too few: 4 \+ 1 \+ 4 "):
-        list(variants(spec, policy(8)))
+        variants(spec, policy(8))
 
 
 def test_each_size_has_its_own_executable_and_another_is_refused():
@@ -81,6 +81,16 @@ def test_each_size_has_its_own_executable_and_another_is_refused():
         net.run(frames(9))
     assert str(caught.value) == "net 'toy': was compiled for 8, 16 frames, got 9; plan windows with its sizes"
     assert [one.shapes for one in made] == [[(1, 3, 8)], [(1, 3, 16)]]
+
+
+def test_one_executable_that_takes_any_size_serves_all_and_no_other_size_reaches_it():
+    made: list[Locked] = []
+    net = compiled(DOUBLE, policy(8, 16), lambda axes: made.append(Locked({})) or made[-1], locked=False)
+    net.run(frames(16))
+    net.run(frames(8))
+    with pytest.raises(NetError, match="was compiled for 8, 16 frames, got 9"):
+        net.run(frames(9))
+    assert [one.shapes for one in made] == [[(1, 3, 16), (1, 3, 8)]]
 
 
 def test_one_utterance_fills_a_fixed_batch_and_comes_out_alone():

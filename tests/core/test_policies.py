@@ -69,4 +69,4 @@ def test_automatic_sizes_are_such_that_the_net_runs(ragged, one):
 
 
 def test_the_first_bucket_of_a_ladder_holds_what_a_listener_waits_for_and_little_more():
-    assert automatic_sizes(Ragged("frames", context=(11, 11)), one=False).buckets[0] == 32
+    assert automatic_sizes(Ragged("frames", context=(11, 11)), one=False).buckets[0] == 24

@@ -76,7 +76,12 @@ def test_the_manifest_says_all_that_a_compiled_net_is(compiled):
     addon = json.loads((ADDONS / "tone" / "addon.json").read_text())
     assert entry["source"] == addon["files"]["nets/decoder.onnx"]
     assert entry["tool"] == f"onnxruntime {OrtRuntime().version}"
-    assert entry["flags"] == {"provider": "CPUExecutionProvider", "provider_options": [], "precision": "f32"}
+    assert entry["flags"] == {
+        "provider": "CPUExecutionProvider",
+        "provider_options": [],
+        "precision": "f32",
+        "locks_sizes": True,
+    }
     assert entry["ragged"]["context"] == [2, 2]
     [artefact] = entry["artefacts"]
     assert artefact["axes"] == {"batch": 1, "frames": 64}
@@ -121,7 +126,7 @@ def test_a_folder_without_compiled_nets_is_refused(tmp_path):
         ),
         (
             lambda m: m["nets"]["text"]["artefacts"][0]["axes"].update(phonemes=64),
-            "DIR/tone: net 'text': was not compiled for batch 1, phonemes 512, only for batch 1, phonemes 64",
+            "DIR/tone: net 'text': was not compiled for batch 1, phonemes 640, only for batch 1, phonemes 64",
         ),
         (lambda m: m.update(format=9), "DIR/tone/manifest.json: got format 9, want 1"),
         (
@@ -139,14 +144,14 @@ def test_what_is_missing_or_stale_is_refused_in_one_line(broken, edit, told):
 
 def test_a_file_that_was_changed_or_lost_is_refused(broken):
     folder, _ = broken
-    path = folder / "tone" / "text-phonemes512.bin"
+    path = folder / "tone" / "text-phonemes640.bin"
     path.write_bytes(path.read_bytes() + b"\0")
     assert fault(folder) == (
-        "DIR/tone: net 'text': text-phonemes512.bin is not what was compiled: its hash differs; " + REMEDY
+        "DIR/tone: net 'text': text-phonemes640.bin is not what was compiled: its hash differs; " + REMEDY
     )
     path.unlink()
     assert fault(folder) == (
-        "DIR/tone: net 'text': text-phonemes512.bin cannot be read: No such file or directory; " + REMEDY
+        "DIR/tone: net 'text': text-phonemes640.bin cannot be read: No such file or directory; " + REMEDY
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 import voxstack
 from voxstack.core.streams import EVERYTHING
 from voxstack.engine.loading import load_stack
+from voxstack.engine.nets import Running
 from voxstack.stack.addon import load_addon
 from voxstack.stack.wire import wire_stack
 from voxstack.testing.conformance import check_addon
@@ -166,7 +167,7 @@ def test_texts_without_speech_are_refused(voice, text):
 
 
 def test_a_profile_with_more_threads_sounds_the_same(folder, voice):
-    two = voxstack.Voice(load_stack(load_addon(folder), threads=2))
+    two = voxstack.Voice(load_stack(load_addon(folder), running=Running(threads=2)))
     np.testing.assert_allclose(two.say("Hello there.").samples, voice.say("Hello there.").samples, atol=1e-5)
 
 

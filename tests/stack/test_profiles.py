@@ -8,6 +8,7 @@ from voxstack.core.nets import NetSpec, Ragged
 from voxstack.core.sizes import DYNAMIC, ShapePolicy, Sizes
 from voxstack.stack.profiles import (
     STANDARD,
+    ChunksConfig,
     NetProfile,
     Profile,
     ProfileConfig,
@@ -35,7 +36,7 @@ def profile(*layers, **options) -> Profile:
 
 
 def chosen(made: Profile, name: str) -> NetProfile:
-    return made.of(SPECS[name], SPECS)
+    return made.of(SPECS[name])
 
 
 def test_a_net_s_name_is_over_its_role_and_that_over_all():
@@ -43,9 +44,16 @@ def test_a_net_s_name_is_over_its_role_and_that_over_all():
     assert [chosen(made, name).threads for name in SPECS] == [2, 3, 1, 2]
 
 
-def test_a_selector_that_is_a_net_s_name_means_that_net_alone():
-    made = profile({"decoder": {"precision": "bf16"}})
+def test_a_selector_that_is_a_role_and_a_name_means_both():
+    made = profile({"decoder": {"precision": "bf16"}, "flow": {"precision": "f32"}})
     assert [chosen(made, name).precision for name in SPECS] == ["f32", "f32", "bf16", "f32"]
+    alone = profile({"decoder": {"precision": "bf16"}})
+    assert [chosen(alone, name).precision for name in SPECS] == ["f32", "bf16", "bf16", "f32"]
+
+
+def test_chunks_are_as_the_last_layer_that_speaks_of_them_says():
+    layers = [ChunksConfig(growth=8, first_ms=50), ChunksConfig(growth=2)]
+    assert Profile("p", (), tuple(layers)).chunk_settings() == {"growth": 2, "first_ms": 50}
 
 
 def test_a_later_layer_says_more_and_says_otherwise():
@@ -86,7 +94,7 @@ def test_shapes_are_as_stated(stated, policy):
 
 def test_two_words_have_the_sizes_worked_out():
     assert shape_policy(SPECS["decoder"], ShapesConfig(automatic="fixed")).steps == Sizes(buckets=(72,))
-    assert shape_policy(SPECS["decoder"], ShapesConfig(automatic="buckets")).steps.buckets[0] == 32
+    assert shape_policy(SPECS["decoder"], ShapesConfig(automatic="buckets")).steps.buckets[0] == 24
     assert shape_policy(SPECS["table"], ShapesConfig(automatic="fixed")) == DYNAMIC
 
 

@@ -14,7 +14,6 @@ from voxstack.core.events import ALIGNMENT, Event
 from voxstack.core.ports import Array, MelFormat
 from voxstack.engine.audio import Audio
 from voxstack.engine.nets import Running
-from voxstack.engine.sentences import WrittenText
 from voxstack.engine.voice import Voice, open_voice
 from voxstack.engine.watching import Recording, Watcher
 from voxstack.stack.describe import rows, svg
@@ -123,7 +122,8 @@ def speak(
     addon, below = voice.loaded.addon, voice.loaded.vocoder
     rate = None if addon.frame_rate is None else float(addon.frame_rate)
     described = rows(voice.loaded.wired)
-    utterances = _utterances(voice, text, seen, watcher.last)
+    speed = float(voice.tensors(dict(controls)).get("speed", 1.0))
+    utterances = _utterances(voice, text, seen, watcher.last, speed=speed)
     return Spoken(
         voice=voice.name,
         path=addon.files.where,
@@ -167,16 +167,18 @@ def _timed(
     return tuple(arrivals), wall_s, Audio.joined(chunks, voice.sample_rate)
 
 
-def _utterances(voice: Voice, text: str, seen: Recording, last: str) -> tuple[Utterance, ...]:
+def _utterances(
+    voice: Voice, text: str, seen: Recording, last: str, *, speed: float
+) -> tuple[Utterance, ...]:
     """Return what was seen, utterance by utterance, at its place in the audio."""
-    front = WrittenText(text, voice.front)
+    said = voice.utterances(text, speed=speed)
     places = seen.places(last)
     found: list[Utterance] = []
     end = 0
     for number in range(max(places, default=-1) + 1):
         start, samples = places.get(number, (end, 0))
         end = start + samples
-        phonemes = front.next(wait=True)
+        phonemes = said.next(wait=True)
         positions, weights = _alignment(seen, number)
         found.append(
             Utterance(

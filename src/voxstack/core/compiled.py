@@ -19,17 +19,18 @@ Key = tuple[int, int]
 """Steps of the ragged axis and utterances of the batch; 0 where any number may come."""
 
 
-def variants(spec: NetSpec, shapes: ShapePolicy) -> Iterator[FixedAxes]:
-    """Yield the sizes for which a net has to be compiled: none at all where they are free.
+def variants(spec: NetSpec, shapes: ShapePolicy, *, locked: bool = True) -> list[FixedAxes]:
+    """Return the sizes for which a net has to be compiled: {} where they are free, or are not `locked`.
 
     Raises:   ConfigError if the net cannot be run at such sizes
     """
     fault = check_policy(spec, shapes)
     if fault is not None:
         raise ConfigError(fault, where=f"net '{spec.name}'")
-    if not shapes.is_fixed:
-        yield {}
-        return
+    return list(_sizes(spec, shapes)) if shapes.is_fixed and locked else [{}]
+
+
+def _sizes(spec: NetSpec, shapes: ShapePolicy) -> Iterator[FixedAxes]:
     axes = {axis for tensor in spec.inputs.values() for axis in tensor.axes}
     for batch in shapes.batch.buckets or (1,):
         fixed = {BATCH: batch} if BATCH in axes else {}
@@ -41,12 +42,18 @@ def variants(spec: NetSpec, shapes: ShapePolicy) -> Iterator[FixedAxes]:
 
 
 def compiled(
-    spec: NetSpec, shapes: ShapePolicy, make: Callable[[FixedAxes], Executable], *, threads: int = 1
+    spec: NetSpec,
+    shapes: ShapePolicy,
+    make: Callable[[FixedAxes], Executable],
+    *,
+    threads: int = 1,
+    locked: bool = True,
 ) -> "CompiledNet":
-    """Return a net made ready for each of the sizes of a policy."""
-    return CompiledNet(
-        spec, shapes, {_key(spec, axes): make(axes) for axes in variants(spec, shapes)}, threads
-    )
+    """Return a net made ready for each of the sizes of a policy; not `locked`: once, for all of them."""
+    made = [make(axes) for axes in variants(spec, shapes, locked=locked)]
+    keys = [_key(spec, axes) for axes in _sizes(spec, shapes)] if shapes.is_fixed else [(0, 0)]
+    executables = dict(zip(keys, made if len(made) == len(keys) else made * len(keys), strict=True))
+    return CompiledNet(spec, shapes, executables, threads)
 
 
 class CompiledNet:
@@ -157,4 +164,4 @@ def _batched(spec: NetSpec, feeds: Mapping[str, Array], batch: int) -> dict[str,
 
 
 def _key(spec: NetSpec, axes: FixedAxes) -> Key:
-    return (axes.get(spec.ragged.axis, 0) if spec.ragged else 0, axes.get(BATCH, 1 if axes else 0))
+    return axes.get(spec.ragged.axis, 0) if spec.ragged else 0, axes.get(BATCH, 1)

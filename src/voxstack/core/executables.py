@@ -96,6 +96,11 @@ class Engine(Protocol):
         """Whether it never compiles while it serves."""
         ...
 
+    @property
+    def locks_sizes(self) -> bool:
+        """Whether each size is compiled by itself; if not, one executable that takes any serves them all."""
+        ...
+
     def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> Executable:
         """Make a net ready now.
 

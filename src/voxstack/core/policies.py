@@ -35,32 +35,45 @@ def check_policy(spec: NetSpec, shapes: ShapePolicy) -> str | None:
     return None
 
 
-FIXED_PHONEMES, FIXED_FRAMES = 512, 1024
-"""The one bucket of a net that must see the whole: 45 words in English; 12 s at 80 frames a second."""
+PHONEME_LADDER = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024)
+"""Sizes of a net that must see all phonemes: finer where there are many, for there padding takes time."""
+
+FRAME_LADDER = (96, 160, 224, 320, 448, 640, 896, 1280, 2048)
+"""Sizes of a net that must see all frames."""
+
+FIXED_PHONEMES = 640
+"""The one size of a net that must see all phonemes: 45 words in English with a sign between symbols."""
+
+FIXED_FRAMES = 1280
+"""The one size of a net that must see all frames: 16 s at 80 frames a second."""
 
 GRAIN = 8
-ROOM = 8
-"""New steps in the least bucket of a chunkable net: about the 90 ms that a listener waits for."""
+RUNG = 64
+"""Buckets of a chunkable net lie this far apart."""
+
+LEAST_NEW, LEAST_NEW_TOLD = 8, 24
+"""New steps in the least bucket: about the 90 ms that a listener waits for. A net that is told what is
+padding may see less than its context; such nets stand above others, whose first bucket it must fill."""
+
+MOST_NEW = 234
+"""New steps in the largest bucket: about what the longest chunk asks for."""
 
 
 def automatic_sizes(ragged: Ragged, *, one: bool) -> Sizes:
     """Return buckets that suit a net: one, or a ladder from what the first chunk wants upwards."""
-    context = sum(ragged.context)
-    if ragged.chunkable:
-        first = _grain(max(context + ROOM, ragged.least))
+    if not ragged.chunkable:
+        is_phonemes = ragged.axis == "phonemes"
         if one:
-            return Sizes(buckets=(_grain(max(3 * context, first, 64)),))
-        ladder = [first]
-        while ladder[-1] < context + 192:
-            ladder.append(_grain(ladder[-1] * 1.6))
-        return Sizes(buckets=tuple(ladder))
-    most = FIXED_PHONEMES if ragged.axis == "phonemes" else FIXED_FRAMES
+            return Sizes(buckets=(FIXED_PHONEMES if is_phonemes else FIXED_FRAMES,))
+        return Sizes(buckets=PHONEME_LADDER if is_phonemes else FRAME_LADDER)
+    context, right = sum(ragged.context), ragged.context[1]
+    told = is_told(ragged)
+    first = max(right + (LEAST_NEW_TOLD if told else LEAST_NEW), 0 if told else context + 1, ragged.least)
+    first = _grain(first)
     if one:
-        return Sizes(buckets=(most,))
-    ladder = [32]
-    while ladder[-1] < 2 * most:
-        ladder.append(min(_grain(ladder[-1] * 1.25), 2 * most))
-    return Sizes(buckets=tuple(ladder))
+        return Sizes(buckets=(_grain(max(3 * context, first, RUNG)),))
+    rungs = -(-(context + MOST_NEW) // RUNG)
+    return Sizes(buckets=(first, *(RUNG * k for k in range(1, rungs + 1) if RUNG * k > first + RUNG // 4)))
 
 
 def _grain(steps: float) -> int:

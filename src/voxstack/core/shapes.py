@@ -107,7 +107,7 @@ def reach(ragged: Ragged, sizes: Sizes, start: int, new: int, *, sequential: boo
     """
     left, right = ragged.context
     wanted = start + new + right
-    if not sizes.largest:
+    if not (sizes.largest and ragged.chunkable):
         return wanted
     lo = max(start - left, 0)
     front = left - (start - lo) if ragged.pad is not None else 0

@@ -49,7 +49,7 @@ def write_artefacts(
     written: list[Path] = []
     for name, plan in plans.items():
         artefacts: list[Artefact] = []
-        for axes in variants(plan.spec, plan.shapes):
+        for axes in variants(plan.spec, plan.shapes, locked=plan.engine.locks_sizes):
             data = plan.engine.compile(plan.spec, read[name], axes)
             path = folder / f"{name}{_suffix(axes)}.bin"
             path.write_bytes(data)

@@ -1,16 +1,22 @@
 """Make an addon ready: choose the runtime, load its nets side by side, wire its stack."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
+
+import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
 from voxstack.core.blocks import StreamableBlock
 from voxstack.core.errors import RequestError, VoxstackError, WiringError
 from voxstack.core.nets import Net
 from voxstack.core.ports import Ports, differences
+from voxstack.engine.fitting import Limits, limits_of
 from voxstack.engine.library import find_addon, installed
 from voxstack.engine.nets import Running, load_nets, resolve
+from voxstack.engine.plan import ChunkPlan
 from voxstack.stack.addon import Addon
 from voxstack.stack.containers import StreamableStack
 from voxstack.stack.wire import Block, Wired, wire_stack
@@ -28,11 +34,23 @@ class Loaded:
     nets: dict[str, Net]
     wired: tuple[Wired, ...]
     vocoder: Addon | None = None
+    plan: ChunkPlan = ChunkPlan()  # noqa: RUF009 - frozen
 
     @property
     def runtime(self) -> str:
         """What runs the nets: engine, version, provider and precision, as they really are."""
         return ", ".join(sorted({f"{net.runtime} {net.precision}" for net in self.nets.values()}))
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How long an utterance may be for nets that must see all of it, at the sizes that they have."""
+        plain = limits_of(self.nets.values())
+        golden, rate = self.addon.config.golden, self.addon.frame_rate
+        if plain.most_frames is None or golden is None or rate is None:
+            return plain
+        sample = soundfile.info(io.BytesIO(self.addon.read(golden.audio)))
+        frames = float(rate) * sample.duration * golden.controls.get("speed", 1.0)
+        return limits_of(self.nets.values(), golden_ids=len(golden.ids), golden_frames=frames)
 
 
 class Watch(Protocol):
@@ -79,7 +97,8 @@ def _load_stack(
     vocoder: str | Path | None,
     watch: Watch | None,
 ) -> Loaded:
-    nets = _watched(load_nets(addon, resolve(addon, running)), watch)
+    profile = resolve(addon, running)
+    nets = _watched(load_nets(addon, profile), watch)
     wired: list[Wired] = []
     block = wire_stack(
         addon.config.stack,
@@ -94,8 +113,7 @@ def _load_stack(
     below = None
     if addon.config.gives == "mel":
         below = _vocoder(addon, block, vocoder, folders)
-        profile = resolve(below, running, user=addon)
-        own = _watched(load_nets(below, profile), watch, prefix=f"{below.name}/")
+        own = _watched(load_nets(below, resolve(below, running, user=addon)), watch, prefix=f"{below.name}/")
         voiced = wire_stack(
             below.config.stack,
             nets=own,
@@ -111,7 +129,8 @@ def _load_stack(
     elif vocoder is not None:
         raise RequestError("it makes audio itself and takes no vocoder", where=addon.name)
     _gives_samples(block, addon, below or addon)
-    return Loaded(addon, running.name, block, nets, tuple(wired), below)
+    plan = ChunkPlan(**profile.chunk_settings())
+    return Loaded(addon, running.name, block, nets, tuple(wired), below, plan)
 
 
 def _watched(nets: dict[str, Net], watch: Watch | None, *, prefix: str = "") -> dict[str, Net]:

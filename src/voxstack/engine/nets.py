@@ -61,6 +61,7 @@ def resolve(addon: Addon, running: Running, *, user: Addon | None = None) -> Pro
     return Profile(
         name=name,
         layers=tuple(layer[name].nets for layer in layers if name in layer),
+        chunks=tuple(layer[name].chunks for layer in layers if name in layer),
         artefacts=None if artefacts is None else artefacts / addon.name,
         threads=running.threads or 0,
         cores=cores(),
@@ -104,7 +105,7 @@ def compile_nets(addon: Addon, profile: Profile, out: Path) -> list[Path]:
 def _plan(addon: Addon, profile: Profile, name: str) -> NetPlan:
     spec = addon.specs[name]
     where = f"{addon.name}: profile '{profile.name}', net '{name}'"
-    chosen = profile.of(spec, addon.specs)
+    chosen = profile.of(spec)
     choice = profile.choice(chosen)
     engine = choose_engine(chosen.runtime or "", choice, where=where)
     file = _file(addon, name, chosen, where)
@@ -115,7 +116,7 @@ def _plan(addon: Addon, profile: Profile, name: str) -> NetPlan:
             'state "shapes": "fixed", "buckets" or {"buckets": […]}',
             where=where,
         )
-    list(variants(spec, shapes))  # says what does not fit, before anything is loaded
+    variants(spec, shapes)  # says what does not fit, before anything is loaded
     return NetPlan(spec, engine, shapes, file, addon.config.files[file])
 
 
@@ -148,8 +149,8 @@ def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefa
             return plan.engine.build(plan.spec, data, axes)
         return plan.engine.restore(plan.spec, kept.read(name, plan, axes), axes)
 
-    threads = profile.choice(profile.of(plan.spec, addon.specs)).threads
-    return compiled(plan.spec, plan.shapes, make, threads=threads)
+    threads = profile.choice(profile.of(plan.spec)).threads
+    return compiled(plan.spec, plan.shapes, make, threads=threads, locked=plan.engine.locks_sizes)
 
 
 def _remedy(addon: Addon, profile: Profile) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Protocol
 
 from voxstack.core.cancel import CancelScope
-from voxstack.core.errors import Cancelled, RequestError
-from voxstack.core.text import FrontEnd, Phonemes, Sentence
+from voxstack.core.errors import Cancelled, RequestError, TooLongError
+from voxstack.core.text import FrontEnd, Sentence
+from voxstack.engine.fitting import Fitting, Utterance
 
 __all__ = ["ArrivingText", "Utterances", "WrittenText"]
 
@@ -18,34 +19,50 @@ SENTENCES_AHEAD = 64
 class Utterances(Protocol):
     """Utterances in the order of the text; phonemized when asked for, not before."""
 
-    def next(self, *, wait: bool) -> Phonemes | None:
+    def next(self, *, wait: bool) -> Utterance | None:
         """Return the next one; None after the last, or, if not to `wait`, when none is there yet."""
+        ...
+
+    def split(self, utterance: Utterance, error: TooLongError) -> None:
+        """Say the one that `next` gave last in parts, which come next; raise RequestError if it has none."""
         ...
 
     def close(self) -> None: ...
 
 
 class WrittenText:
-    """Utterances of a text that is all there."""
+    """Utterances of a text that is all there; `fitting` says how long they may be."""
 
-    def __init__(self, text: str, front: FrontEnd) -> None:
-        self._utterances = _walk(text, front)
+    def __init__(self, text: str, front: FrontEnd, fitting: Fitting | None = None) -> None:
+        self._fitting = fitting or Fitting(front)
+        self._sentences = _sentences(text, front)
+        self._ready: deque[Utterance] = deque()
 
-    def next(self, *, wait: bool) -> Phonemes | None:
-        return next(self._utterances, None)
+    def next(self, *, wait: bool) -> Utterance | None:
+        while not self._ready:
+            sentence = next(self._sentences, None)
+            if sentence is None:
+                return None
+            self._ready.extend(self._fitting.utterances(sentence))
+        return self._ready.popleft()
+
+    def split(self, utterance: Utterance, error: TooLongError) -> None:
+        self._ready.extendleft(reversed(self._fitting.parts(utterance, error)))
 
     def close(self) -> None:
-        self._utterances.close()
+        self._sentences.close()
+        self._ready.clear()
 
 
 class ArrivingText:
     """Utterances of a text that comes in pieces; a thread reads the pieces while the voice speaks."""
 
-    def __init__(self, pieces: Iterable[str], front: FrontEnd) -> None:
+    def __init__(self, pieces: Iterable[str], front: FrontEnd, fitting: Fitting | None = None) -> None:
         self._front = front
+        self._fitting = fitting or Fitting(front)
         self._changed = threading.Condition()
         self._sentences: deque[Sentence] = deque()
-        self._phonemes: deque[Phonemes] = deque()
+        self._ready: deque[Utterance] = deque()
         self._is_over = False
         self._is_closed = False
         self._error: BaseException | None = None
@@ -53,10 +70,10 @@ class ArrivingText:
             target=self._read, args=(iter(pieces),), name="voxstack-text", daemon=True
         )
 
-    def next(self, *, wait: bool) -> Phonemes | None:
+    def next(self, *, wait: bool) -> Utterance | None:
         if self._reader.ident is None:
             self._reader.start()
-        while not self._phonemes:
+        while not self._ready:
             if wait:
                 self._wait()
             with self._changed:
@@ -68,8 +85,11 @@ class ArrivingText:
                     return None
                 sentence = self._sentences.popleft()
                 self._changed.notify_all()
-            self._phonemes.extend(self._front.phonemize(sentence))
-        return self._phonemes.popleft()
+            self._ready.extend(self._fitting.utterances(sentence))
+        return self._ready.popleft()
+
+    def split(self, utterance: Utterance, error: TooLongError) -> None:
+        self._ready.extendleft(reversed(self._fitting.parts(utterance, error)))
 
     def _wait(self) -> None:
         """Wait for a sentence or the end, unless the work is cancelled meanwhile."""
@@ -110,9 +130,7 @@ class ArrivingText:
         return not self._is_closed
 
 
-def _walk(text: str, front: FrontEnd) -> Generator[Phonemes, None, None]:
+def _sentences(text: str, front: FrontEnd) -> Generator[Sentence, None, None]:
     splitter = front.splitter()
-    for sentence in splitter.feed(text):
-        yield from front.phonemize(sentence)
-    for sentence in splitter.finish():
-        yield from front.phonemize(sentence)
+    yield from splitter.feed(text)
+    yield from splitter.finish()

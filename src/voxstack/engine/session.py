@@ -5,11 +5,12 @@ from collections.abc import Generator, Mapping
 import numpy as np
 
 from voxstack.core.blocks import Stream, StreamableBlock
-from voxstack.core.errors import NetError, RequestError
+from voxstack.core.errors import NetError, RequestError, TooLongError
 from voxstack.core.events import ALIGNMENT, Event, listening
 from voxstack.core.ports import Array
 from voxstack.core.text import Phonemes
 from voxstack.engine.audio import Audio
+from voxstack.engine.fitting import Utterance
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.sentences import Utterances
 
@@ -57,8 +58,6 @@ class Session:
             given = 0
             silence = np.zeros(0, np.float32)
             while current is not None:
-                stream, phonemes = current
-                span = _span(phonemes)
                 following = None
                 made = 0
                 is_over = False
@@ -66,10 +65,7 @@ class Session:
                     size = self._plan.next_samples(
                         given, sample_rate=self._sample_rate, frame_samples=self._frame_samples
                     )
-                    with listening(self._noticed):
-                        samples = stream.read(size)["samples"]
-                    if not np.isfinite(samples).all():
-                        raise NetError("the stack gave samples that are not finite; nobody should hear them")
+                    current, samples = self._read(current, size, is_first=not made)
                     made += len(samples)
                     given += len(samples)
                     is_over = len(samples) < size
@@ -77,13 +73,14 @@ class Session:
                         samples, silence = np.concatenate([silence, samples]), silence[:0]
                     if len(samples) or (is_over and self._events):
                         events, self._events = tuple(self._events), []
-                        yield Audio(samples, self._sample_rate, span, events)
+                        yield Audio(samples, self._sample_rate, _span(current[1]), events)
                     if following is None and made * 1000 >= ENCODE_NEXT_AFTER_MS * self._sample_rate:
                         following = self._encode_ahead()
+                stream, utterance = current
                 self._close(stream)
                 if self._failure is not None:
                     raise self._failure
-                silence = self._silence(phonemes.pause_ms)
+                silence = self._silence(utterance.pause_ms)
                 current = following or self._open_next(wait=False)
                 if current is None:
                     # The text is not written yet, or over: whoever waits for it has heard everything.
@@ -102,7 +99,35 @@ class Session:
         if event.kind != ALIGNMENT:
             self._events.append(event)
 
-    def _encode_ahead(self) -> tuple[Stream, Phonemes] | None:
+    def _read(
+        self, current: tuple[Stream, Utterance], size: int, *, is_first: bool
+    ) -> tuple[tuple[Stream, Utterance], Array]:
+        """Read on in an utterance; return it and its samples.
+
+        Some nets see only now how long it is. If it is too long, nobody has heard any of it: it is said
+        in parts, of which the first takes its place.
+        """
+        while True:
+            stream, utterance = current
+            noticed = len(self._events)
+            try:
+                with listening(self._noticed):
+                    samples = stream.read(size)["samples"]
+            except TooLongError as error:
+                if not is_first:
+                    raise
+                del self._events[noticed:]
+                self._close(stream)
+                self._utterances.split(utterance, error)
+                part = self._open_next(wait=False)
+                assert part is not None
+                current = part
+                continue
+            if not np.isfinite(samples).all():
+                raise NetError("the stack gave samples that are not finite; nobody should hear them")
+            return current, samples
+
+    def _encode_ahead(self) -> tuple[Stream, Utterance] | None:
         """Open the next utterance if it is there; keep its failure until this one is heard to its end."""
         if self._failure is not None:
             return None
@@ -112,16 +137,23 @@ class Session:
             self._failure = error
             return None
 
-    def _open_next(self, *, wait: bool) -> tuple[Stream, Phonemes] | None:
-        """Encode the next utterance; return its stream and what it says."""
-        with listening(self._noticed):
-            phonemes = self._utterances.next(wait=wait)
-            if phonemes is None:
-                return None
-            stream = self._block.open(self._tensors(phonemes), None)
-        self._streams.append(stream)
-        self._opened += 1
-        return stream, phonemes
+    def _open_next(self, *, wait: bool) -> tuple[Stream, Utterance] | None:
+        """Encode the next utterance, or the first part of one that is too long; return it as a stream."""
+        while True:
+            with listening(self._noticed):
+                utterance = self._utterances.next(wait=wait)
+                if utterance is None:
+                    return None
+                noticed = len(self._events)
+                try:
+                    stream = self._block.open(self._tensors(utterance), None)
+                except TooLongError as error:
+                    del self._events[noticed:]
+                    self._utterances.split(utterance, error)
+                    continue
+            self._streams.append(stream)
+            self._opened += 1
+            return stream, utterance
 
     def _tensors(self, phonemes: Phonemes) -> dict[str, Array]:
         return {**self._controls, "ids": phonemes.ids, "utterance": np.array(self._opened, np.int64)}

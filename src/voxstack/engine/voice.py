@@ -14,7 +14,7 @@ from voxstack.core.ports import Array
 from voxstack.core.text import FrontEnd
 from voxstack.engine.ahead import Speech
 from voxstack.engine.audio import Audio
-from voxstack.engine.fitting import PAUSE_MS, Limits
+from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, Watch, load_stack
 from voxstack.engine.nets import Running
@@ -82,12 +82,12 @@ class Voice:
         self,
         loaded: Loaded,
         *,
-        plan: ChunkPlan = ChunkPlan(),  # noqa: B008 - frozen
+        plan: ChunkPlan | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.loaded = loaded
-        self.plan = plan
-        self.limits = limits or Limits()
+        self.plan = loaded.plan if plan is None else plan
+        self.limits = loaded.limits if limits is None else limits
 
     @property
     def name(self) -> str:
@@ -175,12 +175,12 @@ class Voice:
         """Return what is said for a text, utterance by utterance, each short enough for the nets."""
         options = self.loaded.addon.config.text or {}
         pause_ms = options.get("pauses_ms", {}).get("split", PAUSE_MS)
-        most_ids = self.limits.ids(speed)
+        fitting = Fitting(self.front, self.limits, speed, pause_ms)
         if isinstance(text, str):
-            return WrittenText(text, self.front, most_ids=most_ids, pause_ms=pause_ms)
+            return WrittenText(text, self.front, fitting)
         if isinstance(text, bytes) or not isinstance(text, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RequestError(f"got a {type(text).__name__}, want a str or an iterable of str", where="text")
-        return ArrivingText(text, self.front, most_ids=most_ids, pause_ms=pause_ms)
+        return ArrivingText(text, self.front, fitting)
 
     def _session(self, text: str | Iterable[str], tensors: dict[str, Array]) -> Session:
         rate = self.loaded.addon.frame_rate

@@ -38,6 +38,9 @@ PROVIDERS = {
 }
 """What a profile calls a device → the provider that must execute the net there."""
 
+LOCK = "lock_sizes"
+"""The option that lets one session serve all sizes: less memory, no fixed-size optimisation."""
+
 Options = tuple[tuple[str, str], ...]
 
 
@@ -48,12 +51,15 @@ class OrtRuntime:
     threads           a net run may use
     provider          that must execute it, as ONNX Runtime calls it
     provider_options  of the provider's own, such as TensorRT's cache or OpenVINO's device
+    precision         what the net's file says: "int8" for one that holds quantised weights
+    locks_sizes       whether each size gets a session that takes no other; else one takes them all
     """
 
     threads: int = 1
     provider: str = PROVIDERS["cpu"]
     provider_options: Options = ()
     precision: Precision = "f32"
+    locks_sizes: bool = True
 
     name = NAME
     needs_sizes = False
@@ -63,7 +69,7 @@ class OrtRuntime:
     def choose(cls, choice: Choice) -> "OrtRuntime":
         """Return the runtime that a profile asks for.
 
-        In:       choice  its device is one of PROVIDERS, its options are the provider's own
+        In:       choice  its device is one of PROVIDERS; its options are `lock_sizes` and the provider's own
         Raises:   ConfigError if this engine cannot do that
         """
         if choice.device not in PROVIDERS:
@@ -76,8 +82,12 @@ class OrtRuntime:
                 "want f32, or int8 for a net that has such a file",
                 where=f"runtime {NAME}",
             )
-        options = tuple((name, str(value)) for name, value in choice.options)
-        return cls(choice.threads, PROVIDERS[choice.device], options, choice.precision)
+        options = dict(choice.options)
+        locks = options.pop(LOCK, True)
+        if not isinstance(locks, bool):
+            raise ConfigError(f"got option {LOCK} {locks!r}, want true or false", where=f"runtime {NAME}")
+        own = tuple((name, str(value)) for name, value in options.items())
+        return cls(choice.threads, PROVIDERS[choice.device], own, choice.precision, locks)
 
     @property
     def version(self) -> str:
@@ -85,7 +95,13 @@ class OrtRuntime:
 
     def load(self, spec: NetSpec, data: bytes, shapes: ShapePolicy = DYNAMIC) -> CompiledNet:
         """Make a net ready; raise NetError if the file, its tensors or the provider are not as said."""
-        return compiled(spec, shapes, lambda axes: self.build(spec, data, axes), threads=self.threads)
+        return compiled(
+            spec,
+            shapes,
+            lambda axes: self.build(spec, data, axes),
+            threads=self.threads,
+            locked=self.locks_sizes,
+        )
 
     def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> "OrtExecutable":
         options = self._options()

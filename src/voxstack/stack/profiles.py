@@ -4,7 +4,7 @@
                               "vocoder": {"shapes": {"buckets": [64, 256]}}}}}
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -21,6 +21,7 @@ from voxstack.stack.strict import StrictModel
 __all__ = [
     "DEFAULT",
     "STANDARD",
+    "ChunksConfig",
     "NetProfile",
     "Profile",
     "ProfileConfig",
@@ -86,20 +87,36 @@ class NetProfile(StrictModel):
     options: dict[str, Option] | None = None
 
 
+class ChunksConfig(StrictModel):
+    """How reads grow, see voxstack.engine.plan.ChunkPlan: first and most in ms, growth a factor."""
+
+    first_ms: float | None = Field(default=None, gt=0)
+    growth: float | None = Field(default=None, gt=0)
+    most_ms: float | None = Field(default=None, gt=0)
+
+
 class ProfileConfig(StrictModel):
-    """A named choice of how nets run: by net, by role, or "*" for all."""
+    """A named choice of how nets run: by net, by role, or "*" for all; and of how large chunks are."""
 
     nets: dict[str, NetProfile] = Field(default_factory=dict)
+    chunks: ChunksConfig = ChunksConfig()
 
 
 def _all(**how: Any) -> ProfileConfig:
     return ProfileConfig(nets={ALL: NetProfile.model_validate(how)})
 
 
+HALF = NetProfile.model_validate({"runtime": "openvino", "precision": "bf16", "shapes": "buckets"})
+
 STANDARD: Mapping[str, ProfileConfig] = {
     "cpu": ProfileConfig(),
     "fixed": _all(shapes="fixed"),
-    "buckets": _all(shapes="buckets"),
+    "buckets": _all(shapes="buckets", options={"lock_sizes": False}),
+    # What encodes and decides on durations stays exact: both would drift. Where a second takes less than
+    # a tenth of one, chunks may grow faster.
+    "fast": ProfileConfig(
+        nets={"decoder": HALF, "vocoder": HALF}, chunks=ChunksConfig(growth=8, most_ms=2700)
+    ),
     "openvino": _all(runtime="openvino", shapes="buckets"),
     "torch": _all(runtime="torch"),
     "gpu": _all(runtime="torch", device="cuda", shapes="buckets", options={"graphs": True}),
@@ -114,6 +131,7 @@ class Profile:
     """A profile as it holds for one addon.
 
     layers     what is said of its nets, each layer over the one before it
+    chunks     what is said of chunks, likewise
     artefacts  the folder in which compiled nets lie, if any
     threads    of every net, whatever the layers say; 0: as they say
     cores      what 0 threads means
@@ -121,22 +139,23 @@ class Profile:
 
     name: str
     layers: tuple[Mapping[str, NetProfile], ...]
+    chunks: tuple[ChunksConfig, ...] = ()
     artefacts: Path | None = None
     threads: int = 0
     cores: int = 1
 
-    def of(self, spec: NetSpec, names: Iterable[str]) -> NetProfile:
-        """Return how a net runs: `*`, then its role, then its name, layer over layer.
-
-        In:       names  of all nets of the addon: a selector that is the name of one means that one
-        """
+    def of(self, spec: NetSpec) -> NetProfile:
+        """Return how a net runs: `*`, then its role, then its name, layer over layer."""
         chosen = NetProfile(runtime="onnxruntime", device="cpu", precision="f32", threads=0, options={})
-        others = {*names} - {spec.name}
         for layer in self.layers:
-            for selector in (ALL, spec.role, spec.name):
-                if selector in layer and not (selector == spec.role and spec.role in others):
+            for selector in dict.fromkeys((ALL, spec.role, spec.name)):
+                if selector in layer:
                     chosen = _over(chosen, layer[selector])
         return chosen if not self.threads else chosen.model_copy(update={"threads": self.threads})
+
+    def chunk_settings(self) -> dict[str, float]:
+        """Return what is said of chunks."""
+        return {key: value for layer in self.chunks for key, value in layer if value is not None}
 
     def choice(self, chosen: NetProfile) -> Choice:
         """Return what an engine is told."""
