@@ -22,7 +22,7 @@ mandarin: $(MANDARIN:%=addons/%/addon.json)   ## fetch and import the Mandarin v
 test: .venv/dev                         ## install what the tests need and run the quick ones
 	@$(BIN)/python -m pytest -m "not slow and not device"
 
-test-all: .venv/torch addons/joe/addon.json   ## all tests that this machine can run
+test-all: .venv/engines addons/joe/addon.json   ## all tests that this machine can run
 	@$(MAKE) --no-print-directory mandarin || echo "No Mandarin voices here: their tests are skipped."
 	@$(BIN)/python -m pytest -m "not device"
 
@@ -42,7 +42,7 @@ docs: .venv/dev                         ## write the generated parts of the docs
 	@$(BIN)/cog -r -P README.md docs/*.md docs/*/*.md
 
 bench: .venv/bench addons/joe/addon.json mandarin   ## measure against the peers (minutes)
-	@for measure in latency startup memory overhead playback loudness mandarin sharing; do \
+	@for measure in latency shapes startup memory overhead playback loudness mandarin sharing; do \
 	    echo; echo "== $$measure"; $(BIN)/python benchmarks/$$measure.py || exit 1; done
 
 lock: .venv/dev                         ## choose and pin the versions of all dependencies anew
@@ -73,7 +73,11 @@ clean:                                  ## remove what the targets above made
 	@$(PIP) --require-hashes -r requirements/transformers.txt
 	@touch $@
 
-.venv/bench: .venv/demo requirements/bench.txt
+.venv/engines: .venv/torch requirements/openvino.txt
+	@$(PIP) --require-hashes -r requirements/openvino.txt
+	@touch $@
+
+.venv/bench: .venv/engines requirements/bench.txt
 	@$(PIP) --require-hashes -r requirements/bench.txt
 	@touch $@
 

@@ -26,6 +26,30 @@ TEXTS = {
     "6 short sentences": SHORT_SENTENCES,
 }
 
+SENTENCES = (
+    "The train to the coast leaves every morning at nine.",
+    "Please close the window before you go to bed tonight.",
+    "My sister bought three apples and a loaf of bread.",
+    "The old bridge was built by hand more than a century ago.",
+    "Nobody in the room knew the answer to his question.",
+    "She opened the letter slowly and began to read it aloud.",
+    "Heavy rain is expected in the north later this afternoon.",
+    "The children were playing football behind the school.",
+    "A small dog ran across the street and vanished in the park.",
+    "I would rather walk home than wait another hour for the bus.",
+    "The museum is open from Tuesday to Sunday during the summer.",
+    "His grandfather taught him how to repair an old clock.",
+    "We had dinner on the terrace and talked until midnight.",
+    "The price of coffee has risen sharply over the last year.",
+    "Turn left at the church and follow the road down the hill.",
+    "The scientists were surprised by the results of their test.",
+    "There is a good reason why the shop was closed on Monday.",
+    "He put the heavy box on the table and wiped his forehead.",
+    "The concert will begin as soon as the orchestra is ready.",
+    "Fresh snow covered the fields and the roofs of the village.",
+)
+"""Plain words, so that a recogniser writes them as they stand here."""
+
 
 def varied(count: int) -> list[str]:
     """Return texts of many lengths, no two the same."""

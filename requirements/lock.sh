@@ -15,6 +15,7 @@ lock base
 lock demo $voice --extra demo
 lock dev $voice --extra demo --extra report --extra dev
 lock bench $voice --extra demo --extra bench
+lock openvino --extra openvino -c requirements/dev.txt
 # Torch has no hash here: which build of it fits depends on the machine (torch.txt).
 compile transformers requirements/transformers.in -c requirements/dev.txt
 compile judge requirements/judge.in -c requirements/dev.txt -c requirements/transformers.txt

@@ -26,6 +26,10 @@ TITLES = {
     "TensorConfig": "A tensor",
     "RaggedConfig": "ragged",
     "GoldenConfig": "golden",
+    "ProfileConfig": "A profile",
+    "NetProfile": "How a net runs",
+    "ShapesConfig": "shapes",
+    "ChunksConfig": "chunks",
 }
 
 MEANINGS = {
@@ -45,7 +49,7 @@ MEANINGS = {
         "nets": "its nets, by name",
         "stack": "entries of blocks, from the head down: `type` and that block's [options](blocks.md)",
         "vocoder": "name of the vocoder addon that turns its mels into audio",
-        "profiles": "named choices of how its nets run, beside the standard `cpu`: `threads`, `provider`",
+        "profiles": "named choices of how its nets run, over the [standard ones](../how-to/choose-a-profile.md)",
         "golden": "a sample that it must make again",
         "files": "every file but addon.json, with its hash",
     },
@@ -68,6 +72,7 @@ MEANINGS = {
     },
     "NetConfig": {
         "file": "path in the addon",
+        "variants": "other files of the same net, by the precision (`int8`) or the runtime that takes them",
         "role": "`encoder`, `step`, `decoder`, `vocoder`, or one that a block asks for",
         "inputs": "by name",
         "outputs": "by name",
@@ -96,6 +101,29 @@ MEANINGS = {
         "controls": "under these controls",
         "audio": "path in the addon of what must come out",
         "tolerance": "greatest difference that counts as equal",
+    },
+    "ProfileConfig": {
+        "nets": "by `*` (all), by role, by a net's name: each says more than the one before",
+        "chunks": "how large the chunks are that a listener gets",
+    },
+    "NetProfile": {
+        "runtime": "`onnxruntime`, `openvino`, `torch`, `neuron`; `null` here and below: as the rest says",
+        "device": "where it runs, in the runtime's words: `cpu`, `cuda`, `gpu`, `npu` …",
+        "precision": "what it computes in; it is that or an error, never less",
+        "threads": "of one run; `0`: one for each core",
+        "shapes": "sizes that it is compiled for; one word has them worked out: `dynamic`, `fixed`, `buckets`",
+        "options": "of the runtime's own",
+    },
+    "ShapesConfig": {
+        "automatic": "`fixed`: one size, `buckets`: a ladder, both from the net's axis; `dynamic`: any size",
+        "buckets": "the only sizes there are, ascending",
+        "most": "the largest size, where there are no buckets",
+        "batch": "utterances in one run; a smaller batch is filled up",
+    },
+    "ChunksConfig": {
+        "first_ms": "the first chunk of a request, 90 if nobody says",
+        "growth": "a chunk is at most so many times what the listener has been given, 3 if nobody says",
+        "most_ms": "the longest chunk, 2200 if nobody says",
     },
 }
 

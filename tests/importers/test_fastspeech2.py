@@ -10,6 +10,8 @@ import pytest
 
 from voxstack.core.errors import ImporterError
 from voxstack.engine.voice import Voice, load
+from voxstack.importers.fastspeech2 import cut_parallel
+from voxstack.importers.padding import check_padding
 from voxstack.importers.tensorflowtts import import_sources
 from voxstack.importers.tflite import convert
 from voxstack.importers.vits_parity import open_session
@@ -116,6 +118,15 @@ def test_its_nets_are_two_encoders_and_two_decoders(imported: tuple[Path, dict[s
     assert decoder is not None
     assert not decoder.chunkable
     assert list(addon.config.controls) == ["speed", "pitch", "energy", "noise"]
+
+
+def test_padding_of_anything_changes_no_net_that_is_told_of_it(models: dict[str, Path]) -> None:
+    parts = cut_parallel(onnx.load(models["fastspeech2_quan"]))
+    sizes = [(1, 2), (5, 64), (31, 32), (50, 128), (100, 300)]
+    changes = check_padding(parts.nets, symbols=parts.marks.symbols, sizes=sizes)
+
+    assert list(changes) == ["encoder", "duration", "decoder"]
+    assert max(changes.values()) <= 1e-5
 
 
 def test_it_speaks_as_the_uncut_nets_do(voice: Voice, models: dict[str, Path]) -> None:

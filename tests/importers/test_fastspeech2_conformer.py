@@ -17,6 +17,7 @@ from voxstack.core.text import Sentence
 from voxstack.importers.checkpoint import read_checkpoint
 from voxstack.importers.cut_net import CutNet
 from voxstack.importers.fastspeech2_conformer import import_checkpoint, text_of
+from voxstack.importers.padding import check_padding
 from voxstack.importers.torch_export import run_net
 from voxstack.stack.addon import load_addon
 from voxstack.stack.front import build_front_end
@@ -131,6 +132,11 @@ def one(number: float):
     return np.array(number, np.float32)
 
 
+def told(**steps: int):
+    """Return masks of so many steps without padding."""
+    return {f"{axis}_mask": np.ones((1, number), bool) for axis, number in steps.items()}
+
+
 def read(block, tensors, *sizes: int, port: str = "samples"):
     stream, chunks = block.open(tensors, None), []
     while not chunks or len(chunks[-1]):
@@ -149,7 +155,8 @@ def test_each_net_gives_what_its_part_of_the_model_gives(pieces, length):
     library = acoustic_of(kind)
     chosen = {"speaker": 2, "language": 1} if kind == "many" else {}
     ids = some_ids(length)
-    feeds = {"ids": ids[None], **{name: np.array([n]) for name, n in chosen.items()}}
+    masks = told(phonemes=length, frames=3 * length)
+    feeds = {"ids": ids[None], **masks, **{name: np.array([n]) for name, n in chosen.items()}}
     with torch.no_grad():
         encoded = library.encoder(torch.from_numpy(ids)[None], None, return_dict=False)[0]
         for name, n in chosen.items():
@@ -157,7 +164,7 @@ def test_each_net_gives_what_its_part_of_the_model_gives(pieces, length):
         got = run_net(nets["encoder"], feeds)["encoded"]
         np.testing.assert_allclose(got, encoded.numpy(), rtol=0, atol=1e-4)
 
-        varied = run_net(nets["variance"], {"encoded": got, "pitch": one(1), "energy": one(1)})
+        varied = run_net(nets["variance"], {**masks, "encoded": got, "pitch": one(1), "energy": one(1)})
         durations = library.duration_predictor(encoded).numpy()
         np.testing.assert_array_equal(varied["durations"], durations)
         hidden = encoded + library.pitch_embed(library.pitch_predictor(encoded))
@@ -167,7 +174,7 @@ def test_each_net_gives_what_its_part_of_the_model_gives(pieces, length):
         frames = torch.randn(1, 3 * length, TINY["hidden_size"])
         decoded = library.decoder(frames, None, return_dict=False)[0]
         rough, mel = library.speech_decoder_postnet(decoded)
-        got = run_net(nets["decoder"], {"hidden": frames.numpy()})["rough_mel"]
+        got = run_net(nets["decoder"], {**masks, "hidden": frames.numpy()})["rough_mel"]
         np.testing.assert_allclose(got, rough.numpy(), rtol=0, atol=1e-4)
         got = run_net(nets["postnet"], {"rough_mel": rough.numpy()})["mel"]
         np.testing.assert_allclose(got, mel.numpy(), rtol=0, atol=1e-4)
@@ -177,7 +184,8 @@ def test_pitch_and_energy_are_multiplied(pieces):
     kind, nets = pieces
     library = acoustic_of(kind)
     encoded = torch.randn(1, 9, TINY["hidden_size"])
-    got = run_net(nets["variance"], {"encoded": encoded.numpy(), "pitch": one(1.5), "energy": one(0.25)})
+    feeds = {**told(phonemes=9), "encoded": encoded.numpy(), "pitch": one(1.5), "energy": one(0.25)}
+    got = run_net(nets["variance"], feeds)
     with torch.no_grad():
         pitch, energy = library.pitch_predictor(encoded) * 1.5, library.energy_predictor(encoded) * 0.25
         hidden = encoded + library.pitch_embed(pitch) + library.energy_embed(energy)
@@ -194,6 +202,7 @@ def test_symbols_without_any_duration_last_a_frame_each_as_in_the_library(pieces
         durations = library.duration_predictor(encoded)[:, 0].numpy()
     silent = int(np.argwhere(durations == 0)[0][0])
     feeds = {"encoded": encoded[silent : silent + 1].numpy(), "pitch": one(1), "energy": one(1)}
+    feeds |= told(phonemes=1)
 
     assert run_net(nets["variance"], feeds)["durations"].tolist() == [[1]]
 
@@ -202,7 +211,32 @@ def test_the_decoder_takes_more_frames_than_the_librarys_table_has(pieces):
     _, nets = pieces
     frames = np.zeros((1, 5200, TINY["hidden_size"]), np.float32)
 
-    assert run_net(nets["decoder"], {"hidden": frames})["rough_mel"].shape == (1, 5200, BANDS)
+    feeds = {"hidden": frames, **told(frames=5200)}
+    assert run_net(nets["decoder"], feeds)["rough_mel"].shape == (1, 5200, BANDS)
+
+
+def test_padding_of_anything_changes_no_net_that_is_told_of_it(pieces):
+    _, nets = pieces
+    sizes = [(1, 2), (5, 64), (31, 32), (50, 128)]
+    changes = check_padding(nets, symbols=TINY["vocab_size"], sizes=sizes)
+
+    assert list(changes) == ["encoder", "variance", "decoder"]
+    assert max(changes.values()) <= 1e-5
+
+
+def test_symbols_without_any_duration_last_a_frame_each_however_long_the_padding_would(pieces):
+    kind, nets = pieces
+    library = acoustic_of(kind)
+    torch.manual_seed(0)
+    encoded = torch.randn(200, 1, TINY["hidden_size"])
+    with torch.no_grad():
+        durations = library.duration_predictor(encoded)[:, 0].numpy()
+    silent, longest = int(np.argwhere(durations == 0)[0][0]), int(durations.argmax())
+    padded = encoded[[silent, longest, longest], 0][None].numpy()
+    feeds = {"encoded": padded, "pitch": one(1), "energy": one(1)}
+    feeds["phonemes_mask"] = np.asarray([[True, False, False]])
+
+    assert run_net(nets["variance"], feeds)["durations"][0, 0] == 1
 
 
 def test_only_the_postnet_is_cut_into_windows(pieces):

@@ -196,6 +196,9 @@ def test_the_addon_passes_every_check_and_says_where_it_came_from(made):
         }[kind]
     )
     assert ("speakers", "5" if kind == "five" else "1") in report.lines()
+    changes = dict(report.lines())["padding"].removesuffix(" greatest change by it").split(", ")
+    assert [change.split()[0] for change in changes] == ["encoder", "duration", "flow"]
+    assert max(float(change.split()[1]) for change in changes) <= 1e-5
     assert ("text", f"{len(FRENCH)} characters") in report.lines()
 
 

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.padding import check_padding
 from voxstack.importers.piper import ImportReport, import_piper, voice_json
 from voxstack.importers.piper_config import read_config
 from voxstack.importers.vits import cut_vits
@@ -38,6 +39,16 @@ def test_the_report_tells_what_was_measured(imported: tuple[Path, ImportReport, 
     assert report.contexts["decoder"] == (11, 11)
     assert report.max_difference < 1e-4
     assert 3.5 < report.gain_db < 7
+    assert list(report.padding) == ["encoder", "duration", "flow"]
+    assert max(report.padding.values()) <= 1e-5
+    assert dict(report.lines())["padding"].endswith(" greatest change by it")
+
+
+def test_padding_of_anything_changes_no_net_that_is_told_of_it() -> None:
+    parts = cut_vits(onnx.load(MODEL))
+    sizes = [(1, 2), (5, 64), (31, 32), (50, 128), (100, 300)]
+
+    assert max(check_padding(parts.nets, symbols=parts.symbols, sizes=sizes).values()) <= 1e-5
 
 
 def test_the_addon_states_where_it_comes_from(imported: tuple[Path, ImportReport, dict[str, Any]]) -> None:

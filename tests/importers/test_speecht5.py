@@ -161,6 +161,35 @@ def random_ids(model: Any, length: int, *, seed: int = 0) -> np.ndarray:
 # The addon
 
 
+def test_padding_changes_no_net_that_is_told_of_it(imported: Imported) -> None:
+    changes = dict(imported.report.lines())["padding"].removesuffix(" greatest change by it").split(", ")
+
+    shares = {name: float(share) for name, share in map(str.split, changes)}
+    assert shares.keys() == {"encoder", "step"}
+    assert shares["encoder"] <= 1e-5
+    assert shares["step"] <= 1e-4  # its random weights make much of how another size is rounded
+
+
+def test_what_stands_in_padding_does_not_change_a_bit_of_a_step(nets: dict[str, CutNet]) -> None:
+    """So what another size changes is rounding. NaN is spared it: a cache that grows has no fixed size."""
+    inputs = nets["step"].spec["inputs"]
+    sizes = {"batch": 1, "phonemes": 16, "past": 3}
+    random = np.random.default_rng(0)
+    feeds: dict[str, np.ndarray] = {"position": np.array(3)}
+    for name, entry in inputs.items():
+        shape = [sizes.get(axis, axis) for axis in entry["axes"]]
+        feeds.setdefault(name, random.standard_normal(shape).astype(np.float32))
+    feeds["phonemes_mask"] = feeds["attended"] = (np.arange(16) < 9).astype(np.float32)[None]
+    others = dict(feeds)
+    for name in (name for name in inputs if name.startswith("memory")):
+        others[name] = feeds[name].copy()
+        others[name][:, :, 9:] = 1000
+
+    one, other = run_net(nets["step"], feeds), run_net(nets["step"], others)
+    for name in ("mel_before", "stop", "alignment"):
+        np.testing.assert_array_equal(one[name], other[name])
+
+
 def test_the_addon_holds_encoder_speaker_step_and_postnet(imported: Imported) -> None:
     addon = load_addon(imported.addon)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from voxstack.core.ports import MelFormat
 from voxstack.importers.graphs.graph import Graph
 from voxstack.importers.loops.parity import LoopChain
 from voxstack.importers.mel_addon import Source
+from voxstack.importers.padding import check_padding
 from voxstack.importers.tacotron2 import AttentionParts, check_attention, cut_attention, model_inputs
 from voxstack.importers.tensorflowtts import import_sources
 from voxstack.importers.tflite import convert
@@ -92,7 +94,8 @@ def ids_of(sentence: str) -> NDArray[np.int64]:
 
 
 def fed(ids: NDArray[np.int64], noise: float = 0.0) -> dict[str, NDArray[Any]]:
-    return {"ids": ids[None], "lengths": np.asarray([len(ids)]), "noise": np.asarray(noise, np.float32)}
+    told = {"lengths": np.asarray([len(ids)]), "phonemes_mask": np.ones((1, len(ids)), bool)}
+    return {"ids": ids[None], **told, "noise": np.asarray(noise, np.float32)}
 
 
 def asked(ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -152,9 +155,67 @@ def test_the_attention_reads_the_sentence_from_its_first_symbol_to_its_last(chai
 
 def test_padding_gets_no_attention(chain: LoopChain) -> None:
     ids = ids_of(SENTENCES[2])
-    padded = {**fed(np.pad(ids, (0, 7))), "lengths": np.asarray([len(ids)])}
+    told = {"lengths": np.asarray([len(ids)]), "phonemes_mask": np.arange(len(ids) + 7)[None] < len(ids)}
+    padded = {**fed(np.pad(ids, (0, 7))), **told}
 
     assert (chain.run(padded, drawn(), most=20)["alignment"][..., len(ids) :] == 0).all()
+
+
+def test_padding_of_anything_changes_no_net_that_is_told_of_it(parts: AttentionParts) -> None:
+    sizes = [(1, 2), (5, 64), (31, 32), (50, 128), (100, 300)]
+    changes = check_padding(parts.nets, symbols=200, sizes=sizes)
+
+    assert list(changes) == ["encoder", "step"]
+    assert max(changes.values()) <= 1e-5
+
+
+def test_no_size_in_the_encoder_depends_on_how_many_steps_are_inside(parts: AttentionParts) -> None:
+    """Where it did, no fixed sizes could be given to its masks."""
+    graph = Graph.read(parts.nets["encoder"].model)
+    told = [node.output[0] for node in graph.nodes if node.op_type == "Shape"]
+
+    for node in [node for node in graph.nodes if node.op_type == "Range"]:
+        read = {name for above in graph.ancestors(node.output[0], stop=told) for name in above.input}
+        assert not read & {"ids", "lengths"}
+
+
+@dataclass
+class PaddedEncoder:
+    """Give what an encoder gives of padded ids, cropped and padded anew by NaN, as a runtime may pad it."""
+
+    session: ort.InferenceSession
+    size: int
+
+    def get_inputs(self):
+        return self.session.get_inputs()
+
+    def get_outputs(self):
+        return self.session.get_outputs()
+
+    def run(self, names, feeds):
+        steps = feeds["ids"].shape[1]
+        ids = np.pad(feeds["ids"], ((0, 0), (0, self.size - steps)), constant_values=5)
+        inside = [value[:, :steps] for value in self.session.run(names, {**feeds, "ids": ids})]
+        widths = [[(0, 0), (0, self.size - steps)] + [(0, 0)] * (value.ndim - 2) for value in inside]
+        padded = zip(inside, widths, strict=True)
+        return [np.pad(value, width, constant_values=np.nan) for value, width in padded]
+
+
+@pytest.mark.parametrize("size", [64, 200])
+def test_a_sentence_is_read_to_its_end_in_a_buffer_of_any_size(size, parts, nets, chain) -> None:
+    """The window of the attention runs over all symbols and up to the padding, which a few steps never do."""
+    ids = ids_of(SENTENCES[2])
+    whole = chain.run(fed(ids), drawn())
+    encoder = PaddedEncoder(nets["encoder"], size)
+    looped = LoopChain(encoder, nets["step"], parts.loop.state, parts.loop.stop)
+    mask = np.arange(size)[None] < len(ids)
+    padded = looped.run({**fed(ids), "phonemes_mask": mask}, drawn())
+
+    assert padded["coarse_mel"].shape == whole["coarse_mel"].shape
+    assert whole["alignment"][-1, 0].argmax() == len(ids) - 1
+    np.testing.assert_allclose(padded["coarse_mel"], whole["coarse_mel"], atol=1e-4)
+    np.testing.assert_allclose(padded["alignment"][..., : len(ids)], whole["alignment"], atol=1e-5)
+    assert not padded["alignment"][..., len(ids) :].any()
 
 
 def test_noise_brings_back_the_prenets_dropout(chain: LoopChain) -> None:

@@ -18,6 +18,7 @@ from voxstack.importers.graphs.dropouts import lift_dropouts
 from voxstack.importers.graphs.graph import Constant, Edge, Graph
 from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.mb_melgan import check_vocoder, cut_vocoder, merge_synthesis
+from voxstack.importers.padding import check_padding
 from voxstack.importers.tensorflowtts import import_sources
 from voxstack.importers.tflite import Conversion
 from voxstack.importers.vits_parity import open_session
@@ -117,7 +118,9 @@ def dilated(toy: Toy, tensor: str, inputs: int, outputs: int, taps: int, *, dila
     return toy("Slice", long, [0], toy("Sub", toy("Mul", left, [dilation]), missing), [1])
 
 
-def toy_parallel(*, refine: bool = True, dropout: bool = True, bias: float = 1.0) -> onnx.ModelProto:
+def toy_parallel(
+    *, refine: bool = True, dropout: bool = True, averages: bool = False, bias: float = 1.0
+) -> onnx.ModelProto:
     """Encode, predict durations, pitch and energy, repeat, decode with attention over all frames, refine."""
     ratios = [Edge(name, "float32", (1,)) for name in ("speed", "f0", "energies")]
     mels = ["before", "after"] if refine else ["before"]
@@ -143,6 +146,8 @@ def toy_parallel(*, refine: bool = True, dropout: bool = True, bias: float = 1.0
     places = toy("Range", np.int32(1), toy("Add", toy("Cast", size, to=6), np.int32(1)), np.int32(1))
     table = toy("Gather", toy.weights(600, WIDTH), toy("Mul", toy("Unsqueeze", places, [0]), count))
     known = toy("Add", frames, table)
+    if averages:
+        known = toy("Sub", known, toy("ReduceMean", known, axes=[1], keepdims=1))
     weights = toy("Softmax", toy("MatMul", known, toy("Transpose", known, perm=[0, 2, 1])), axis=-1)
     seen = toy("Mul", toy("MatMul", weights, known), toy("Cast", toy("Unsqueeze", count, [2]), to=1))
     toy.named(toy("Add", toy("MatMul", seen, toy.weights(WIDTH, BANDS)), toy.weights(BANDS)), "before")
@@ -227,6 +232,10 @@ def test_the_vocoders_context_is_what_its_kernels_reach(vocoder: onnx.ModelProto
         "context": [5, 5],
         "hop": 300,
         "pad": None,
+        "chunkable": True,
+        "least": 10,
+        "mask": None,
+        "lengths": None,
     }
 
 
@@ -291,6 +300,40 @@ def test_the_chain_makes_the_models_mels_and_durations(kind: dict[str, bool]) ->
     nets = {name: net.model for name, net in parts.nets.items()}
 
     assert check_parallel(parts.whole, parts.marks, nets) < 1e-5
+
+
+@pytest.mark.parametrize("kind", [{}, {"refine": False}, {"dropout": False}])
+def test_padding_of_anything_changes_no_net_that_is_told_of_it(kind: dict[str, bool]) -> None:
+    parts = cut_parallel(toy_parallel(**kind))
+    changes = check_padding(parts.nets, symbols=parts.marks.symbols)
+
+    assert list(changes) == ["encoder", "decoder"]
+    assert max(changes.values()) <= 1e-5
+
+
+def test_every_net_takes_a_mask_or_can_be_cut_into_windows(parallel: onnx.ModelProto) -> None:
+    nets = cut_parallel(parallel).nets
+
+    along = {name: net.spec["ragged"] for name, net in nets.items()}
+    assert {name: (said["mask"], said["chunkable"], said["context"]) for name, said in along.items()} == {
+        "encoder": ("phonemes_mask", False, [0, 0]),
+        "duration": (None, True, [0, 0]),  # the toy's predictors are products, a step each
+        "decoder": ("frames_mask", False, [0, 0]),
+        "postnet": (None, True, [2, 2]),
+    }
+    assert nets["encoder"].spec["inputs"]["phonemes_mask"] == {"dtype": "bool", "axes": ["batch", "phonemes"]}
+
+
+def test_a_model_that_cannot_be_kept_from_reading_padding_is_refused(sources: Path, tmp_path: Path) -> None:
+    """A mean over all frames takes padding for frames, and no mask before it would mend that."""
+    onnx.save(toy_parallel(averages=True), sources / "parallel.onnx")
+
+    head, _, tail = refusal(sources / "parallel.onnx", out=tmp_path / "o").partition(" by ")
+    assert head == (
+        f"{sources / 'parallel.onnx'}: net 'decoder', padded from 3 to 16 frames and told so, "
+        "changes 'mel_before'"
+    )
+    assert tail.endswith(" of its greatest value, want at most 0.0001")
 
 
 def test_without_names_the_same_cuts_are_found(parallel: onnx.ModelProto) -> None:
@@ -470,6 +513,8 @@ def test_the_report_says_what_was_measured(sources: Path, tmp_path: Path) -> Non
     assert lines["context"] == "decoder all, postnet 2 | 2 frames"
     assert lines["longest"] == "7.5 s in one utterance, as its table of positions is long"
     assert lines["chain vs. model"].endswith("greatest difference, equal durations")
+    assert lines["padding"].startswith("encoder ")
+    assert lines["padding"].endswith(" greatest change by it")
 
 
 def test_a_tflite_file_is_converted_first(

@@ -14,6 +14,7 @@ from onnx import helper
 from make_random_vits import Options, export_random_vits
 from voxstack.core.errors import ImporterError
 from voxstack.importers.graphs.graph import Edge
+from voxstack.importers.padding import check_padding
 from voxstack.importers.vits import VitsParts, cut_vits
 from voxstack.importers.vits_parity import Chain, check_parity, open_session
 
@@ -164,6 +165,21 @@ def test_padding_behind_a_short_utterance_changes_nothing_in_it() -> None:
     one = sessions["duration"].run(None, {**feeds, "phonemes_mask": np.ones((1, 1, 9), np.float32)})[0]
     assert np.abs(np.asarray(both)[1, :9] / np.asarray(one)[0] - 1).max() < 1e-4
     assert not np.asarray(both)[1, 9:].any()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_padding_of_anything_changes_no_net_that_is_told_of_it(variant: str) -> None:
+    parts = cut(variant)
+    changes = check_padding(parts.nets, symbols=parts.symbols)
+
+    assert list(changes) == ["encoder", "duration", "flow"]
+    assert max(changes.values()) <= 1e-5
+
+
+def test_what_flows_into_the_flow_is_zeroed_at_one_place() -> None:
+    ops = [node.op_type for node in cut("medium").nets["flow"].model.graph.node]
+
+    assert ops.count("Where") == 1
 
 
 def test_a_model_of_another_kind_is_refused_by_what_it_lacks() -> None:

@@ -44,13 +44,31 @@ def command(
     if is_json:
         click.echo(
             json.dumps(
-                {"voice": loaded.addon.name, "blocks": [asdict(row) for row in described]}, default=str
+                {
+                    "voice": loaded.addon.name,
+                    "profile": loaded.profile,
+                    "blocks": [asdict(row) for row in described],
+                    "nets": {
+                        name: {
+                            "runtime": net.runtime,
+                            "precision": net.precision,
+                            "sizes": list(net.shapes.steps.buckets),
+                            "most": net.shapes.steps.largest,
+                        }
+                        for name, net in loaded.nets.items()
+                    },
+                },
+                default=str,
             )
         )
         return
     for row in described:
         if not row.is_container:
             click.echo("\n".join(_lines(row)))
+    for name, net in loaded.nets.items():
+        ragged = net.spec.ragged
+        sizes = f", {ragged.axis}: {net.shapes.steps}" if ragged is not None else ""
+        click.echo(f"net '{name}'  {net.runtime}, {net.precision}{sizes}")
     timing = loaded.block.timing
     if graph is not None:
         click.echo(f"drawn in {graph}")

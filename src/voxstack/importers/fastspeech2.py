@@ -8,17 +8,19 @@ from typing import Any
 import onnx
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.cut_net import CutNet, net_of, ragged
+from voxstack.importers.cut_net import CutNet, net_of, ragged, ragged_whole
 from voxstack.importers.fastspeech2_landmarks import Landmarks, find_landmarks
 from voxstack.importers.fastspeech2_parity import check_parallel
 from voxstack.importers.graphs.dropouts import lift_dropouts
 from voxstack.importers.graphs.graph import Edge, Graph
 from voxstack.importers.graphs.lift import lift_convolutions, lift_to_2d
+from voxstack.importers.graphs.masking import mask_padding
 from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.graphs.shapes import float_edges, infer_shapes
 from voxstack.importers.graphs.tidying import tidy
 from voxstack.importers.graphs.views import lay_channels_first
 from voxstack.importers.mel_addon import Source, write_voice
+from voxstack.importers.padding import check_padding, padding_fact
 from voxstack.importers.writing import AddonReport
 
 __all__ = ["ParallelParts", "cut_parallel", "import_model"]
@@ -44,14 +46,16 @@ class ParallelParts:
 def import_model(source: Source, out: Path) -> AddonReport:
     """Write the addon of a parallel mel model.
 
-    Raises:   ImporterError if a part of such a model is missing, or the cut nets differ from the model
+    Raises:   ImporterError if a part of such a model is missing, or the cut nets differ from the model or
+              change what they say when they are padded
     """
     parts = cut_parallel(source.model)
     parity = check_parallel(parts.whole, parts.marks, {name: net.model for name, net in parts.nets.items()})
     controls = {"speed": FACTOR, **dict.fromkeys(parts.marks.factors, FACTOR)}
     if parts.marks.dropouts:
         controls["noise"] = NOISE
-    facts = [("chain vs. model", f"{parity:.1e} greatest difference, equal durations")]
+    padding = check_padding(parts.nets, symbols=parts.marks.symbols)
+    facts = [("chain vs. model", f"{parity:.1e} greatest difference, equal durations"), padding_fact(padding)]
     if parts.marks.most_frames:
         seconds = parts.marks.most_frames * source.mel.hop / source.mel.sample_rate
         facts.append(("longest", f"{seconds:.1f} s in one utterance, as its table of positions is long"))
@@ -99,7 +103,7 @@ def _encoder(whole: Graph, marks: Landmarks) -> CutNet:
     _read_ids(graph, whole, marks)
     lift_convolutions(tidy(graph))
     _name_axes(graph, {"hidden": ("batch", "phonemes")})
-    return net_of(graph, role="encoder", ragged=ragged("phonemes", chunkable=False))
+    return net_of(graph, role="encoder", ragged=_all_phonemes(graph, marks))
 
 
 def _duration(whole: Graph, marks: Landmarks) -> CutNet:
@@ -120,12 +124,13 @@ def _duration(whole: Graph, marks: Landmarks) -> CutNet:
     noises = lift_dropouts(graph, marks.channels)
     lift_convolutions(tidy(graph))
     _name_axes(graph, {edge.name: ("batch", "phonemes") for edge in graph.outputs})
-    return net_of(
-        graph,
-        role="encoder",
-        ragged=ragged("phonemes", chunkable=False),
-        random=dict.fromkeys(noises, "uniform"),
-    )
+    along = _all_phonemes(graph, marks)
+    return net_of(graph, role="encoder", ragged=along, random=dict.fromkeys(noises, "uniform"))
+
+
+def _all_phonemes(graph: Graph, marks: Landmarks) -> Json:
+    """Tell a net what is padding. Such models know it by id 0, so ids there become 0."""
+    return ragged_whole(graph, "phonemes", symbols=marks.symbols, zeroes_ids=True)
 
 
 def _decoder(whole: Graph, marks: Landmarks) -> CutNet:
@@ -137,11 +142,12 @@ def _decoder(whole: Graph, marks: Landmarks) -> CutNet:
     graph = tidy(whole.extract(inputs, {marks.mel: Edge(mel, "float32", None)}))
     lift_convolutions(graph)
     _name_axes(graph, {mel: ("batch", "frames")})
-    return net_of(
-        graph,
-        role="decoder",
-        ragged=ragged("frames", chunkable=False, mask="frames_mask" if marks.mask else None),
-    )
+    if any(edge.name == "frames_mask" for edge in graph.inputs):
+        mask_padding(graph, "frames", mask="frames_mask")
+        along = ragged("frames", chunkable=False, mask="frames_mask")
+    else:
+        along = ragged_whole(graph, "frames")
+    return net_of(graph, role="decoder", ragged=along)
 
 
 def _postnet(whole: Graph, marks: Landmarks) -> CutNet:

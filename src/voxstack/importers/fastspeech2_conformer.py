@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from voxstack.core.errors import ImporterError
 from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
-from voxstack.importers.cut_net import CutNet, net_of, ragged
+from voxstack.importers.cut_net import CutNet, net_of, ragged, ragged_whole
 from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.graph import Graph
 from voxstack.importers.graphs.lift import lift_convolutions
 from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.hifigan import write_vocoder
+from voxstack.importers.padding import check_padding, padding_fact
 from voxstack.importers.torch_export import Example, check_close, export_graph, run_net
 from voxstack.importers.writing import AddonReport, addon_name, write_addon
 
@@ -84,7 +85,8 @@ def import_checkpoint(folder: Path, out: Path) -> AddonReport:
         beside = out.resolve().with_name(f"{out.resolve().name}-vocoder")
         differences |= write_vocoder(beside, checkpoint, vocoder, mel).differences
         said["vocoder"] = addon_name(beside)
-    facts = [("controls", ", ".join(said["controls"])), ("text", remark)]
+    padding = padding_fact(check_padding(nets, symbols=model.config.vocab_size))
+    facts = [("controls", ", ".join(said["controls"])), ("text", remark), padding]
     golden_ids = _golden_ids(model.config)
     return write_addon(out, nets, said, golden_ids=golden_ids, facts=facts, differences=differences)
 
@@ -118,16 +120,22 @@ def nets_of(model: Any) -> dict[str, CutNet]:
     if reach.obstacle is not None:
         raise ImporterError(f"the postnet cannot be cut into windows: {reach.obstacle}")
     return {
-        "encoder": _net(encoder, "encoder", ragged("phonemes", chunkable=False)),
-        "variance": _net(variance, "encoder", ragged("phonemes", chunkable=False)),
-        "decoder": _net(decoder, "decoder", ragged("frames", chunkable=False)),
-        "postnet": _net(postnet, "decoder", ragged("frames", chunkable=True, context=reach.context)),
+        "encoder": _net(encoder, "encoder", "phonemes", symbols=config.vocab_size),
+        "variance": _net(variance, "encoder", "phonemes"),
+        "decoder": _net(decoder, "decoder", "frames"),
+        "postnet": _net(postnet, "decoder", "frames", context=reach.context),
     }
 
 
-def _net(graph: Graph, role: str, along: Json) -> CutNet:
+def _net(
+    graph: Graph, role: str, axis: str, *, symbols: int = 1, context: tuple[int, int] | None = None
+) -> CutNet:
+    """Return a graph as a net; one without context reads all steps, and is told which are padding."""
     lift_convolutions(graph)
-    return net_of(fold(graph), role=role, ragged=along)
+    fold(graph)
+    if context is not None:
+        return net_of(graph, role=role, ragged=ragged(axis, chunkable=True, context=context))
+    return net_of(graph, role=role, ragged=ragged_whole(graph, axis, symbols=symbols))
 
 
 def _encode(model: Any, ids: Any, *chosen: Any) -> Any:
@@ -206,6 +214,7 @@ def _difference(model: Any, nets: Mapping[str, CutNet], length: int) -> float:
         chosen = {name: random.integers(0, size, 1) for name, size in _tables(config).items()}
         feeds: Arrays = {
             "ids": ids,
+            "phonemes_mask": np.ones(ids.shape, bool),
             **chosen,
             "pitch": np.array(1, np.float32),
             "energy": np.array(1, np.float32),
@@ -223,6 +232,7 @@ def _difference(model: Any, nets: Mapping[str, CutNet], length: int) -> float:
         raise ImporterError(f"the durations of {length} symbols differ from the model's")
     stretched = np.rint(frames * np.float32(config.speaking_speed)).astype(np.int64)
     feeds["hidden"] = np.repeat(feeds["hidden"], stretched, axis=1)
+    feeds["frames_mask"] = np.ones(feeds["hidden"].shape[:2], bool)
     for name in ("decoder", "postnet"):
         feeds |= run_net(nets[name], feeds)
     return check_close(f"the mel of {length} symbols", feeds["mel"], said.spectrogram.numpy())

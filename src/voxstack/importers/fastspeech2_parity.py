@@ -64,7 +64,8 @@ def _draw(
             for name, value in zip(("speed", "pitch", "energy"), random.uniform(0.7, 1.4, 3), strict=True)
         }
         ids = random.integers(1, marks.symbols, (1, length))
-        feeds: Feeds = {"ids": ids, "noise": np.asarray(random.uniform(), np.float32)}
+        feeds: Feeds = {"ids": ids, "phonemes_mask": np.ones((1, length), bool)}
+        feeds["noise"] = np.asarray(random.uniform(), np.float32)
         feeds |= {name: np.asarray(value) for name, value in controls.items()}
         feeds |= {
             item.name: random.random((1, length, marks.channels), np.float32)

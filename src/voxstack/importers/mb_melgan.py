@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.cut_net import CutNet
+from voxstack.importers.cut_net import CutNet, ragged
 from voxstack.importers.graphs.graph import Edge, Graph, attributes
 from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.graphs.shape_rules import ints
@@ -40,7 +40,8 @@ def import_model(source: Source, out: Path) -> AddonReport:
             f"its mels are said to have {source.mel.hop} and {source.mel.bands}"
         )
     difference = check_vocoder(source.model, net)
-    net.spec["ragged"]["least"] = least_frames(net)
+    along = net.spec["ragged"]
+    along["least"] = max(along["least"], least_frames(net))
     fact = ("net vs. model", f"{difference:.1e} greatest difference, {len(LENGTHS)} lengths")
     return write_vocoder(source, out, nets={"vocoder": net}, stack=[{"type": "Vocoder"}], facts=[fact])
 
@@ -72,7 +73,7 @@ def cut_vocoder(model: onnx.ModelProto) -> CutNet:
         "role": "vocoder",
         "inputs": {edge.name: _entry(edge) for edge in graph.inputs},
         "outputs": {edge.name: _entry(edge) for edge in graph.outputs},
-        "ragged": {"axis": FRAMES, "context": list(reach.context), "hop": reach.hop, "pad": None},
+        "ragged": ragged(FRAMES, chunkable=True, context=reach.context, hop=reach.hop),
         "state": {},
     }
     return CutNet(graph.model(known=float_edges(graph, FUSING)), spec)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from voxstack.core.errors import ImporterError
 from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
 from voxstack.importers.loudness import measure_gain_db, typical_ids
+from voxstack.importers.padding import check_padding, padding_fact
 from voxstack.importers.piper import voice_json
 from voxstack.importers.piper_config import PiperConfig
 from voxstack.importers.torch_export import check_close
@@ -73,6 +74,7 @@ def import_checkpoint(folder: Path, out: Path) -> AddonReport:
         ("audio", f"{config.sampling_rate} Hz, {parts.hop} samples a frame"),
         ("speakers", str(parts.speakers)),
         ("gain", f"{gain_db:+.2f} dB"),
+        padding_fact(check_padding(parts.nets, symbols=parts.symbols)),
         ("text", remark),
     )
     return write_addon(

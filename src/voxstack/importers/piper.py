@@ -13,6 +13,7 @@ import onnx
 from voxstack.core.errors import ImporterError
 from voxstack.importers.destination import new_addon
 from voxstack.importers.loudness import measure_gain_db, typical_ids
+from voxstack.importers.padding import check_padding, padding_fact
 from voxstack.importers.piper_config import PiperConfig, check_espeak, check_ids, read_config
 from voxstack.importers.vits import VitsParts, cut_vits
 from voxstack.importers.vits_parity import Chain, check_parity
@@ -38,6 +39,7 @@ class ImportReport:
     contexts        frames of context each side, by net
     hop_samples     samples per frame
     max_difference  largest difference between the cut nets and the model, same noise, full scale 1
+    padding         how much padding changes what each net says that is told of it, of its greatest value
     gain_db         fixed gain that makes the voice as loud as peak-normalised sentences
     """
 
@@ -48,6 +50,7 @@ class ImportReport:
     speakers: int
     contexts: Mapping[str, tuple[int, int]]
     max_difference: float
+    padding: Mapping[str, float]
     gain_db: float
 
     def lines(self) -> list[tuple[str, str]]:
@@ -61,6 +64,7 @@ class ImportReport:
             ("speakers", str(self.speakers)),
             ("context", f"{', '.join(contexts)} frames"),
             ("chain vs. model", f"{self.max_difference:.1e} greatest difference, same noise"),
+            padding_fact(self.padding),
             ("gain", f"{self.gain_db:+.2f} dB"),
         ]
 
@@ -93,6 +97,7 @@ def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:
         check_ids(settings, parts.symbols, where=str(config))
         try:
             difference = check_parity(parts)
+            padding = check_padding(parts.nets, symbols=parts.symbols)
         except ImporterError as error:
             raise ImporterError(error.what, where=str(model)) from error
         ids = settings.text["phoneme_ids"]
@@ -113,6 +118,7 @@ def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:
         speakers=parts.speakers,
         contexts={name: _pair(net.spec["ragged"]["context"]) for name, net in parts.nets.items()},
         max_difference=difference,
+        padding=padding,
         gain_db=gain_db,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from voxstack.core.errors import ImporterError
 from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
+from voxstack.importers.padding import check_padding, padding_fact
 from voxstack.importers.speecht5_nets import cut_speecht5
 from voxstack.importers.speecht5_parity import STOP_THRESHOLD, NetLoop, check_steps
 from voxstack.importers.speecht5_speakers import Speakers, read_speakers
@@ -53,6 +54,7 @@ def import_checkpoint(folder: Path, out: Path, embeddings: Path | None = None) -
             ("speakers", speakers.shown),
             ("frames", f"{model.config.reduction_factor} a step"),
             ("text", remark_on(text)),
+            padding_fact(check_padding(nets, symbols=model.config.vocab_size)),
         ],
         differences=differences,
     )

@@ -77,7 +77,9 @@ def _postnet(model: Any) -> CutNet:
     if reach.obstacle is not None:
         raise ImporterError(f"the postnet cannot be cut into windows: {reach.obstacle}")
     speed_up(graph)
-    return net_of(graph, role="decoder", ragged=ragged("frames", chunkable=True, context=reach.context))
+    # The step before it, with a cache that grows, has no fixed sizes, so it need not be the same at all.
+    along = ragged("frames", chunkable=True, context=reach.context, least=1)
+    return net_of(graph, role="decoder", ragged=along)
 
 
 def _caches(model: Any, kind: str, axis: str) -> dict[str, Axes]:

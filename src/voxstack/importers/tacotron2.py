@@ -10,10 +10,12 @@ import onnx
 from onnxruntime import InferenceSession
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.cut_net import CutNet, net_of, ragged
+from voxstack.importers.cut_net import CutNet, net_of, ragged, ragged_whole
 from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.graph import Constant, Edge, Graph
 from voxstack.importers.graphs.lstm_loops import replace_lstms
+from voxstack.importers.graphs.mask_views import mask_from_lengths
+from voxstack.importers.graphs.masking import mask_padding
 from voxstack.importers.graphs.measuring import run, run_tensors
 from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.graphs.shapes import float_edges
@@ -24,6 +26,7 @@ from voxstack.importers.loops.cut import LoopParts, cut_loop
 from voxstack.importers.loops.parity import LoopChain, Uncut, plain_session
 from voxstack.importers.loops.views import Framing, find_frames, unselected
 from voxstack.importers.mel_addon import Source, write_voice
+from voxstack.importers.padding import check_padding, padding_fact
 from voxstack.importers.vits_parity import TOLERANCE
 from voxstack.importers.writing import AddonReport
 
@@ -36,6 +39,9 @@ NOISE: Json = {"default": 0.0, "min": 0.0, "max": 1.0}
 
 COARSE, MEL = "coarse_mel", "mel"
 FUSING = ("Conv", "Add", "Mul", "Tanh")
+LSTM_LENGTHS = 4
+"""Which input of the LSTM operator says how many steps there are."""
+
 BOUND = 120
 """Steps after which an utterance of the check ends; random ids can make such a model babble for long."""
 
@@ -65,20 +71,24 @@ def import_model(source: Source, out: Path) -> AddonReport:
 
     The frames of the step that says "stop" are not kept: such models learn to stop on padding.
 
-    Raises:   ImporterError if a part of such a model is missing, or the cut nets differ from the model
+    Raises:   ImporterError if a part of such a model is missing, or the cut nets differ from the model or
+              change what they say when they are padded
     """
     parts = cut_attention(source.model)
+    symbols = _symbols(Graph.read(source.model), parts.inputs)
     try:
         steps, difference = check_attention(source, parts)
     except (
         ImporterError
     ):  # on some machines the LSTM operator rounds otherwise, and the loop makes much of it
-        parts = replace(parts, nets={**parts.nets, "encoder": _encoder(parts.loop, parts.inputs, fast=False)})
+        slow = _encoder(parts.loop, parts.inputs, symbols, fast=False)
+        parts = replace(parts, nets={**parts.nets, "encoder": slow})
         steps, difference = check_attention(source, parts)
     controls = {"noise": NOISE} if parts.loop.noise else {}
     facts = [
         ("frames a step", str(parts.framing.per_step)),
         ("loop vs. model", f"{difference:.1e} greatest difference, same frames in {steps} steps"),
+        padding_fact(check_padding(parts.nets, symbols=symbols)),
     ]
     return write_voice(source, out, nets=parts.nets, stack=_stack(parts), controls=controls, facts=facts)
 
@@ -103,7 +113,7 @@ def cut_attention(model: onnx.ModelProto) -> AttentionParts:
     refined = unselected(loop.after, wanted)
     framing = find_frames(loop.after, piece, refined)
     nets = {
-        "encoder": _encoder(loop, inputs, fast=True),
+        "encoder": _encoder(loop, inputs, _symbols(whole, inputs), fast=True),
         "step": _step(loop, piece, framing),
         "postnet": _postnet(loop, framing, refined),
     }
@@ -188,7 +198,7 @@ def _refined_output(whole: Graph) -> str:
     return best
 
 
-def _encoder(loop: LoopParts, inputs: Mapping[str, str], *, fast: bool) -> CutNet:
+def _encoder(loop: LoopParts, inputs: Mapping[str, str], symbols: int, *, fast: bool) -> CutNet:
     """Let the part before the Loop take 64-bit ids and lengths, as a front end gives them.
 
     In:       fast   whether Loops in it that are LSTMs become the LSTM operator
@@ -215,12 +225,32 @@ def _encoder(loop: LoopParts, inputs: Mapping[str, str], *, fast: bool) -> CutNe
     if fast:
         replace_lstms(graph)
         fold(graph)
-    along = ragged("phonemes", chunkable=False, lengths="lengths" if inputs.get("lengths") in own else None)
-    return net_of(graph, role="encoder", ragged=along)
+    return net_of(graph, role="encoder", ragged=_told(graph, symbols))
+
+
+def _told(graph: Graph, symbols: int) -> Json:
+    """Let the part before the Loop know what is padding, by the lengths if it takes them; return `ragged`.
+
+    Masks as long as the longest utterance become as long as the ids are: then all sizes follow from theirs.
+    """
+    if not any(edge.name == "lengths" for edge in graph.inputs):
+        return ragged_whole(graph, "phonemes", symbols=symbols)
+    graph.prune()
+    for node in [node for node in graph.nodes if node.op_type == "Less"]:
+        if graph.sources(node.output[0]) == {"lengths"}:
+            graph.replace(node.output[0], mask_from_lengths(graph, "lengths", "ids"))
+    count = graph.add("Cast", ["lengths"], {"to": onnx.TensorProto.INT32})
+    for node in graph.nodes:
+        if node.op_type == "LSTM" and len(node.input) > LSTM_LENGTHS:
+            node.input[LSTM_LENGTHS] = count
+    graph.changed()
+    fold(graph)
+    mask_padding(graph, "phonemes", lengths="lengths", symbols=symbols)
+    return ragged("phonemes", chunkable=False, lengths="lengths")
 
 
 def _step(loop: LoopParts, piece: str, framing: Framing) -> CutNet:
-    """Lay out what a step collects as its frames; nothing else is changed, to the last bit.
+    """Lay out what a step collects as its frames, and mask padding; else nothing is changed, to the last bit.
 
     The axes of size one have no common name in the file: a runtime that knew them to be equal would fuse
     sums otherwise than it does in the Loop, and a loop makes 0.1 of a rounding error within 100 steps.
@@ -235,13 +265,8 @@ def _step(loop: LoopParts, piece: str, framing: Framing) -> CutNet:
     graph.rename(graph.add("Reshape", [inner, shape]), COARSE)
     frames = Edge(COARSE, "float32", ("batch", framing.per_step, framing.bands))
     graph.outputs = [frames if edge.name == piece else edge for edge in graph.outputs]
-    net = net_of(
-        graph,
-        role="step",
-        ragged=ragged("phonemes", chunkable=False),
-        random=loop.noise,
-        state=loop.state,
-    )
+    along = ragged_whole(graph, "phonemes")
+    net = net_of(graph, role="step", ragged=along, random=loop.noise, state=loop.state)
     graph.inputs = [_alone(edge) for edge in graph.inputs]
     graph.outputs = [_alone(edge) for edge in graph.outputs]
     return CutNet(graph.model(), net.spec)
@@ -293,7 +318,8 @@ def check_attention(source: Source, parts: AttentionParts) -> tuple[int, float]:
             name: random.random((BOUND, *_drawn_shape(parts.nets["step"], name)), np.float32)
             for name in loop.noise
         }
-        feeds = {"ids": ids[None].astype(np.int64), "lengths": np.asarray([len(ids)])}
+        feeds: dict[str, Constant] = {"ids": ids[None].astype(np.int64), "lengths": np.asarray([len(ids)])}
+        feeds["phonemes_mask"] = np.ones((1, len(ids)), bool)
         feeds["noise"] = np.asarray(0, np.float32)
         made = chain.run(feeds, noise, most=BOUND)
         model = uncut.run(model_inputs(whole, parts.inputs, ids), noise)

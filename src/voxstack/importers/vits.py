@@ -17,6 +17,7 @@ from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.gates import split_gates
 from voxstack.importers.graphs.graph import Edge, Graph
 from voxstack.importers.graphs.lift import lift_convolutions
+from voxstack.importers.graphs.masking import mask_padding
 from voxstack.importers.graphs.norms import join_norms
 from voxstack.importers.graphs.reach import measure_reach
 from voxstack.importers.graphs.shapes import float_edges
@@ -126,7 +127,8 @@ class _Cutter:
         join_norms(fold(graph))
         lift_convolutions(graph)
         along = ragged("phonemes", chunkable=False, mask="phonemes_mask")
-        return _net(fold(graph), "encoder", along, random=("duration_noise",))
+        mask_padding(fold(graph), "phonemes", mask="phonemes_mask")
+        return _net(graph, "encoder", along, random=("duration_noise",))
 
     def flow(self) -> CutNet:
         marks = self.marks
@@ -154,6 +156,7 @@ class _Cutter:
         )
         split_gates(graph)
         speed_up(graph)
+        mask_padding(graph, "frames", mask="frames_mask")
         return _net(graph, "decoder", along, random=("frame_noise",))
 
     def decoder(self) -> CutNet:

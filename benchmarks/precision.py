@@ -1,0 +1,65 @@
+"""Judge what a profile of lower precision costs in quality: against the reference, and by machine ears.
+
+    make .venv/judge .venv/engines && .venv/bin/python benchmarks/precision.py [--profiles fast] [--voice joe]
+
+Twenty English sentences, the same seed. Signal to noise ratio and log-spectral distance are against the
+profile cpu; Whisper base writes down what it hears, distillMOS predicts an opinion score.
+"""
+
+import argparse
+import re
+import statistics
+from pathlib import Path
+
+import numpy as np
+import quality
+import soxr
+import texts
+
+import voxstack
+from voxstack.testing.parity import log_spectral_distance_db, snr_db
+
+
+def words(text: str) -> list[str]:
+    return re.sub(r"[^a-z ]", " ", text.lower()).split()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--voice", default="joe")
+    parser.add_argument("--profiles", default="fast")
+    parser.add_argument("--deployment")
+    parser.add_argument("--weights", type=Path, default=Path(".venv/whisper-base"))
+    options = parser.parse_args()
+    recogniser, score = quality.whisper(options.weights), quality.opinion()
+    reference = voxstack.load(options.voice)
+    exact = [reference.say(text).samples for text in texts.SENTENCES]
+    print(
+        "| profile | same length | SNR, median and least | log-spectral distance | words wrong | distillMOS |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in ["cpu", *options.profiles.split(",")]:
+        voice = voxstack.load(options.voice, name, deployment=options.deployment)
+        spoken = [voice.say(text).samples for text in texts.SENTENCES]
+        same = [len(one) == len(other) for one, other in zip(exact, spoken, strict=True)]
+        pairs = [(one, other) for one, other, fits in zip(exact, spoken, same, strict=True) if fits]
+        ratios = [snr_db(one, other) for one, other in pairs]
+        distance = statistics.mean(log_spectral_distance_db(one, other) for one, other in pairs)
+        wrong = total = 0
+        scores = []
+        for text, samples in zip(texts.SENTENCES, spoken, strict=True):
+            low = soxr.resample(samples, voice.sample_rate, quality.RATE).astype(np.float32)
+            heard = " ".join(part.text for part in recogniser.transcribe(low, language="en")[0])
+            wrong += quality.errors(words(text), words(heard))
+            total += len(words(text))
+            scores.append(score(low))
+        error = statistics.stdev(scores) / len(scores) ** 0.5
+        shown = "exact" if name == "cpu" else f"{statistics.median(ratios):.1f} dB, {min(ratios):.1f} dB"
+        print(
+            f"| {name} | {sum(same)} of {len(same)} | {shown} | {distance:.2f} dB "
+            f"| {wrong} of {total} ({100 * wrong / total:.1f} %) | {statistics.mean(scores):.3f} ± {error:.3f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
