@@ -68,6 +68,7 @@ def write_voice(
     nets: Mapping[str, CutNet],
     stack: Sequence[Json],
     controls: Mapping[str, Json],
+    profiles: Mapping[str, Json] | None = None,
     facts: Sequence[Fact] = (),
 ) -> AddonReport:
     """Write the addon of a voice that gives mels.
@@ -76,6 +77,7 @@ def write_voice(
     """
     text = dict(source.text) if source.text is not None else None
     said = {"gives": "mel", **source.said, "text": text, "controls": dict(controls), "stack": list(stack)}
+    said["profiles"] = dict(profiles or {})
     facts = (*source.facts, *facts)
     return write_addon(out, nets, said, golden_ids=source.golden_ids, facts=facts)
 

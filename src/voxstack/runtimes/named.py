@@ -25,14 +25,13 @@ def choose_engine(name: str, choice: Choice, *, where: str) -> Engine:
     if name not in RUNTIMES:
         raise ConfigError(f"no runtime '{name}'{suggest(name, RUNTIMES)}", where=where)
     try:
-        factory = _load(name)
+        return cast("Engine", _load(name).choose(choice))
     except ImportError as error:
         raise ConfigError(
             f"runtime '{name}' cannot be used: {_first_line(error)}; install the extra '{name}', "
             f"or choose one that is here: {', '.join(usable())}",
             where=where,
         ) from error
-    return cast("Engine", factory.choose(choice))
 
 
 def usable() -> list[str]:
@@ -40,8 +39,8 @@ def usable() -> list[str]:
     found: list[str] = []
     for name in RUNTIMES:
         try:
-            _load(name)
-        except ImportError:
+            _load(name).choose(Choice())
+        except (ImportError, ConfigError):
             continue
         found.append(name)
     return found
