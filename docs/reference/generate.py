@@ -49,7 +49,7 @@ MEANINGS = {
         "nets": "its nets, by name",
         "stack": "entries of blocks, from the head down: `type` and that block's [options](blocks.md)",
         "vocoder": "name of the vocoder addon that turns its mels into audio",
-        "profiles": "named choices of how its nets run, over the [standard ones](../how-to/choose-a-profile.md)",
+        "profiles": "named choices of how its nets run; [more](../how-to/choose-a-profile.md)",
         "golden": "a sample that it must make again",
         "files": "every file but addon.json, with its hash",
     },
@@ -111,7 +111,7 @@ MEANINGS = {
         "device": "where it runs, in the runtime's words: `cpu`, `cuda`, `gpu`, `npu` …",
         "precision": "what it computes in; it is that or an error, never less",
         "threads": "of one run; `0`: one for each core",
-        "shapes": "sizes that it is compiled for; one word has them worked out: `dynamic`, `fixed`, `buckets`",
+        "shapes": "sizes it is compiled for; one word has them worked out: `dynamic`, `fixed`, `buckets`",
         "options": "of the runtime's own",
     },
     "ShapesConfig": {

@@ -1,6 +1,6 @@
 """Keep a net that torch.export has made for one set of sizes, and read it back without trusting it.
 
-`torch.export.load` is not used: it unpickles what an archive asks it to unpickle, and runs code that
+`torch.export.load` is not used: it unpickles what an archive asks it to unpickle, and executes text that
 stands in it. Here a program is a list of calls in JSON, beside its tensors; reading one makes tensors
 and numbers, and refuses every call that is not in a list of harmless ones.
 Source:   torch.load with weights_only, which makes tensors, numbers, strings and lists, and nothing else
@@ -27,16 +27,15 @@ FORMAT = 1
 CALLS = frozenset(
     """
     abs acos add alias amax amin arange argmax argmin asin atan avg_pool1d avg_pool2d avg_pool3d batch_norm
-    bitwise_and bitwise_not cat ceil celu chunk clamp clone constant_pad_nd conv1d conv2d conv3d
-    conv_transpose1d conv_transpose2d conv_transpose3d cos cosh cumsum detach detach_ div einsum elu eq erf
-    exp expand flatten flip floor fmod full gather ge gelu group_norm gru gt index index_select
-    instance_norm isinf isnan isneginf isposinf layer_norm le leaky_relu lift_fresh_copy linear log
-    log_softmax logical_and logical_not logical_or logical_xor logsumexp lstm lstm_cell lt matmul max_pool1d
-    max_pool2d max_pool3d maximum mean minimum mish mul ne neg new_full new_zeros nonzero numpy_T ones_like
-    pad permute pow prod reciprocal relu remainder repeat repeat_interleave reshape rms_norm rnn_relu
-    rnn_tanh round rsqrt rsub scatter scatter_reduce select sigmoid sign sin sinh slice softmax softplus
-    split split_with_sizes sqrt square squeeze stack sub sum tan tanh threshold to transpose tril triu
-    unbind unsqueeze view where zeros zeros_like
+    cat ceil celu chunk clamp conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d cos
+    cosh cumsum detach_ div einsum elu eq erf exp expand flip floor fmod full gather ge gelu group_norm gru
+    gt index index_select instance_norm isinf isnan isneginf isposinf layer_norm le leaky_relu
+    lift_fresh_copy linear log log_softmax logical_and logical_not logical_or logical_xor logsumexp lstm
+    lstm_cell lt matmul max_pool1d max_pool2d max_pool3d maximum mean minimum mish mul neg new_full
+    new_zeros numpy_T ones_like pad permute pow prod reciprocal relu remainder repeat repeat_interleave
+    reshape rms_norm rnn_relu rnn_tanh round rsqrt rsub scatter scatter_reduce select sigmoid sign sin sinh
+    slice softmax softplus split_with_sizes sqrt square squeeze stack sub sum tan tanh threshold to
+    transpose tril triu unbind unsqueeze where zeros zeros_like
     """.split()  # noqa: SIM905 - as a list they would be ten times as many lines
 )
 """Operators of torch that a program may call: those that compute tensors of tensors."""

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
-from onnx import helper, inliner, numpy_helper
+from onnx import inliner
 
 from voxstack.core.errors import NetError
 from voxstack.core.ports import Array
@@ -24,7 +24,8 @@ from voxstack.runtimes.torch_nets import (
     shapes,
 )
 from voxstack.runtimes.torch_nets.known import KNOWN, MOST
-from voxstack.runtimes.torch_nets.operators import TYPES, Node, Operator, known
+from voxstack.runtimes.torch_nets.operators import Node, Operator, known
+from voxstack.runtimes.torch_nets.protos import array_of, constant_of, node_of
 from voxstack.runtimes.torch_nets.steps import NOTHING, Here, Step, StepNet
 
 __all__ = ["OPERATORS", "module_of"]
@@ -80,7 +81,7 @@ class _Reader:
 
     def net(self) -> StepNet:
         for tensor in self._model.graph.initializer:
-            self._keep(self._place(tensor.name), _constant(tensor))
+            self._keep(self._place(tensor.name), array_of(tensor))
         inputs = [self._place(name) for name in self._inputs]
         nodes = self._needed()
         _refuse(nodes)
@@ -116,7 +117,7 @@ class _Reader:
                 continue
             gives = tuple(name in wanted and name != "" for name in proto.output)
             wanted.update(name for name in proto.input if name)
-            kept.append((proto, _node(proto, opset, gives)))
+            kept.append((proto, node_of(proto, opset, gives)))
         return kept[::-1]
 
     def _step(self, named: tuple[onnx.NodeProto, Node]) -> Step | None:
@@ -127,7 +128,7 @@ class _Reader:
             for name, is_read in zip(proto.output, node.gives, strict=True)
         )
         if proto.op_type == "Constant":
-            self._keep(gives[0], _value_of(node))
+            self._keep(gives[0], constant_of(node))
             return None
         takes = tuple(self._place(name) for name in proto.input)
         label = f"{proto.op_type} '{proto.name or next(filter(None, proto.output), '')}'"
@@ -195,41 +196,6 @@ def _has_wider(values: tuple[Any, ...], rank: int) -> bool:
 
 def _count(value: Any) -> int:
     return value.numel() if isinstance(value, torch.Tensor) else int(value.size)
-
-
-def _node(proto: onnx.NodeProto, opset: int, gives: tuple[bool, ...]) -> Node:
-    attributes = {attribute.name: _attribute(attribute) for attribute in proto.attribute}
-    return Node(proto.op_type, opset, attributes, tuple(map(bool, proto.input)), gives)
-
-
-def _attribute(attribute: onnx.AttributeProto) -> Any:
-    value = helper.get_attribute_value(attribute)
-    if attribute.type == onnx.AttributeProto.STRING:
-        return value.decode()
-    if attribute.type == onnx.AttributeProto.STRINGS:
-        return [item.decode() for item in value]
-    if attribute.type == onnx.AttributeProto.TENSOR:
-        return _constant(value)
-    if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS):
-        return list(value)
-    return value
-
-
-def _constant(tensor: onnx.TensorProto) -> Array:
-    if tensor.data_type not in TYPES:
-        name = onnx.TensorProto.DataType.Name(tensor.data_type)
-        raise NetError(f"has a tensor '{tensor.name}' of dtype {name}, which torch nets do not know")
-    array = numpy_helper.to_array(tensor)
-    is_small_float = TYPES[tensor.data_type] in (torch.float16, torch.bfloat16)
-    return array.astype(np.float32) if is_small_float else array
-
-
-def _value_of(node: Node) -> Array:
-    """Return what the operator Constant gives."""
-    [(kind, value)] = node.attributes.items()
-    if kind == "value":
-        return value
-    return np.array(value, np.float32 if kind.startswith("value_float") else np.int64)
 
 
 def _refuse(nodes: Sequence[tuple[onnx.NodeProto, Node]]) -> None:
