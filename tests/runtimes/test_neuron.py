@@ -1,5 +1,6 @@
 """AWS Neuron: compiled ahead for fixed shapes in one order; what stands in for it refuses all else."""
 
+import importlib.metadata
 import io
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -135,10 +136,33 @@ def test_a_free_axis_or_a_strange_operator_cannot_be_compiled(data, onnx_model):
 
 def test_whole_numbers_must_fit_32_bits(data):
     net = STAND_IN.load(SPEC, data, buckets(8))
-    with pytest.raises(
-        NetError, match=r"got a whole number beyond ±2147483647, which is computed in 32 bits"
-    ):
-        net.run({**feeds(), "shift": np.array(2**40)})
+    for value in (2**31, -(2**31) - 1, -(2**63)):
+        with pytest.raises(NetError) as caught:
+            net.run({**feeds(), "shift": np.array(value)})
+        assert str(caught.value) == (
+            f"net 'toy': got the integer {value}, but Neuron computes int64 in 32 bits"
+        )
+    np.testing.assert_array_equal(
+        net.run({**feeds(), "shift": np.array(-(2**31))})["y"], np.full((8, 3), 2.0 - 2**31, np.float32)
+    )
+
+
+class Peeking(torch.nn.Module):
+    """A module whose steps depend on what its inputs hold, not only on their shapes."""
+
+    def forward(self, x, gain, shift):
+        return (x * gain + int(shift[0]),)
+
+
+def test_a_net_whose_steps_depend_on_what_it_is_given_cannot_be_compiled(data, monkeypatch):
+    """Traced, it would compute with the example's value for ever."""
+    monkeypatch.setattr("voxstack.runtimes.neuron.module_of", lambda *_: Peeking())
+    with pytest.raises(NetError) as caught:
+        STAND_IN.compile(SPEC, data, {"batch": 1, "frames": 8})
+    assert str(caught.value) == (
+        "net 'toy': cannot be compiled: how it computes depends on what its inputs hold: "
+        "Converting a tensor to a Python integer might cause the trace to be incorrect"
+    )
 
 
 def test_an_artefact_that_is_broken_is_refused():
@@ -150,6 +174,19 @@ def test_a_cancelled_scope_starts_nothing(data):
     net = STAND_IN.load(SPEC, data, buckets(8))
     scope = CancelScope()
     scope.cancel()
+    with scope.active(), pytest.raises(Cancelled, match=r"^the stream was closed$"):
+        net.run(feeds())
+
+
+def test_a_scope_that_is_cancelled_while_the_net_runs_gets_no_result(data):
+    scope = CancelScope()
+
+    class Cancelling(StandIn):
+        def load(self, artefact, core):
+            run = super().load(artefact, core)
+            return lambda *tensors: (run(*tensors), scope.cancel())[0]
+
+    net = NeuronRuntime(backend=Cancelling()).load(SPEC, data, buckets(8))
     with scope.active(), pytest.raises(Cancelled, match=r"^the stream was closed$"):
         net.run(feeds())
 
@@ -244,7 +281,9 @@ def vendor(monkeypatch):
     def set_neuron_cores(loaded, *, start_nc, nc_count):
         asked.append(("cores", start_nc, nc_count))
 
-    package.trace, package.__version__, package.__neuronx_cc_version__ = trace, "2.8", "2.21"
+    package.trace, package.__version__ = trace, "2.8"
+    versions = {"neuronx-cc": "2.21"}
+    monkeypatch.setattr("importlib.metadata.version", versions.__getitem__)
     package.experimental = SimpleNamespace(set_neuron_cores=set_neuron_cores)
     monkeypatch.setitem(sys.modules, "torch_neuronx", package)
     return asked
@@ -262,6 +301,21 @@ def test_the_vendor_is_asked_for_the_shapes_in_order_the_precision_and_the_core(
     np.testing.assert_array_equal(net.run(feeds())["y"], np.full((8, 3), 3.0))
     assert vendor == [("trace", [(1, 3, 8), (), (1,)], flags), ("cores", 1, 1)]
     assert (engine.version, net.runtime) == ("2.8 (compiler 2.21)", "neuron 2.8 (compiler 2.21)")
+
+
+def test_two_engines_that_choose_the_same_are_equal(vendor):
+    """So that voices share their nets; a stand-in is never taken for hardware."""
+    one, other = (NeuronRuntime.choose(Choice()) for _ in range(2))
+    assert (one, hash(one)) == (other, hash(other))
+    assert one != STAND_IN
+
+
+def test_a_machine_that_only_serves_has_no_compiler(vendor, monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    assert Vendor().version == "2.8 (compiler none)"
 
 
 def test_the_vendor_s_artefact_is_torchscript(vendor, data):

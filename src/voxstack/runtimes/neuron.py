@@ -7,7 +7,9 @@ What touches the vendor's package is `Vendor`, and that has never run on hardwar
 All else is tested with a backend that computes on the CPU (neuron_stand_in.py).
 """
 
+import importlib.metadata
 import io
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
+from torch.jit import TracerWarning  # pyright: ignore[reportPrivateImportUsage]
 
 from voxstack.core.cancel import CancelScope
 from voxstack.core.compiled import CompiledNet, compiled
@@ -44,8 +47,11 @@ FLAGS = {
 STUB = "WRONG PACKAGE"
 """What the packages of this name on the public index raise when they are imported."""
 
-LARGEST = 2**31 - 1
+INT32 = range(-(1 << 31), 1 << 31)
 """Whole numbers are computed in 32 bits there."""
+
+COMPILER = "neuronx-cc"
+"""The distribution that holds the vendor's compiler."""
 
 TURNS: SimpleQueue[None] = SimpleQueue()
 TURNS.put(None)
@@ -83,9 +89,17 @@ class Vendor:
 
     @property
     def version(self) -> str:
-        package = self._package()
-        compiler = getattr(package, "__neuronx_cc_version__", "unknown")
-        return f"{package.__version__} (compiler {compiler})"
+        try:
+            compiler = importlib.metadata.version(COMPILER)
+        except importlib.metadata.PackageNotFoundError:
+            compiler = "none"
+        return f"{self._package().__version__} (compiler {compiler})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vendor)
+
+    def __hash__(self) -> int:
+        return hash(Vendor)
 
     def trace(self, module: torch.nn.Module, examples: Sequence[Tensor], flags: Sequence[str]) -> bytes:
         traced = self._package().trace(module, tuple(examples), compiler_args=list(flags))
@@ -177,7 +191,7 @@ class NeuronRuntime:
         where = f"net '{spec.name}'"
         try:
             module = module_of(data, list(spec.inputs), list(spec.outputs))
-            with torch.no_grad():
+            with torch.no_grad(), _all_traced():
                 return self.backend.trace(module, _examples(spec, axes), FLAGS[self.precision])
         except (NetError, RuntimeError) as error:
             text = error.what if isinstance(error, NetError) else _first_line(error)
@@ -215,11 +229,13 @@ class NeuronExecutable:
         return {name: self.array(value) for name, value in results.items()}
 
     def value(self, array: Array) -> Tensor:
-        if array.dtype == np.int64 and array.size and np.abs(array).max() > LARGEST:
-            raise NetError(
-                f"got a whole number beyond ±{LARGEST}, which is computed in 32 bits there",
-                where=f"net '{self._spec.name}'",
-            )
+        if array.dtype == np.int64 and array.size:
+            for extreme in (array.min(), array.max()):
+                if int(extreme) not in INT32:
+                    raise NetError(
+                        f"got the integer {extreme}, but Neuron computes int64 in 32 bits",
+                        where=f"net '{self._spec.name}'",
+                    )
         return torch.tensor(array)
 
     def array(self, value: Tensor) -> Array:
@@ -228,8 +244,7 @@ class NeuronExecutable:
     def run_values(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Run once; a run that has begun cannot be stopped on the chip."""
         scope = CancelScope.current()
-        if scope is not None and scope.is_cancelled:
-            raise Cancelled("the stream was closed")
+        _stop_if_cancelled(scope)
         try:
             with torch.inference_mode():
                 results = self._run(*[feeds[name] for name in self._spec.inputs])
@@ -238,9 +253,27 @@ class NeuronExecutable:
             raise NetError(
                 f"failed on {shapes}: {_first_line(error)}", where=f"net '{self._spec.name}'"
             ) from error
+        _stop_if_cancelled(scope)
         values = results if isinstance(results, tuple | list) else (results,)
         named = zip(self._spec.outputs.items(), values, strict=True)
         return {name: value.to(getattr(torch, tensor.dtype)) for (name, tensor), value in named}
+
+
+@contextmanager
+def _all_traced() -> Generator[None, None, None]:
+    """Refuse a trace into which went what the examples hold: it would be a constant of the net for ever."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("ignore")  # that TorchScript is deprecated: the vendor wants it
+        warnings.simplefilter("always", TracerWarning)
+        yield
+    if told:
+        what = str(told[0].message).partition(".")[0]
+        raise NetError(f"how it computes depends on what its inputs hold: {what}")
+
+
+def _stop_if_cancelled(scope: CancelScope | None) -> None:
+    if scope is not None and scope.is_cancelled:
+        raise Cancelled("the stream was closed")
 
 
 @contextmanager

@@ -140,11 +140,12 @@ class OpenVinoRuntime:
         )
 
     def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> "OpenVinoExecutable":
-        return self._ready(spec, lambda: self._compile(spec, data, axes))
+        model = self._model(spec, data, axes)
+        return self._ready(spec, lambda: self._compile(spec, model))
 
     def compile(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> bytes:
         """Return the net as OpenVINO has transformed it, for this version and this kind of processor."""
-        return self._compile(spec, data, axes).export_model().getvalue()
+        return self._compile(spec, self._model(spec, data, axes)).export_model().getvalue()
 
     def restore(self, spec: NetSpec, artefact: bytes, axes: FixedAxes) -> "OpenVinoExecutable":
         """Make a compiled net ready; only its processor's kernels are chosen again."""
@@ -169,7 +170,8 @@ class OpenVinoRuntime:
                 )
         return net
 
-    def _compile(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> Any:
+    def _model(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> Any:
+        """Return a file's graph with the sizes put in that are known."""
         self.check()
         where = f"net '{spec.name}'"
         try:
@@ -181,9 +183,17 @@ class OpenVinoRuntime:
         shapes = {name: _shape(spec, name, model.input(name), axes) for name in spec.inputs}
         try:
             model.reshape(shapes)
+        except RuntimeError as error:
+            raise NetError(f"cannot be compiled for these sizes: {reason(error)}", where=where) from error
+        return model
+
+    def _compile(self, spec: NetSpec, model: Any) -> Any:
+        try:
             return core().compile_model(model, self.device, self._config())
         except RuntimeError as error:
-            raise NetError(f"cannot be compiled for {self.device}: {reason(error)}", where=where) from error
+            raise NetError(
+                f"cannot be compiled for {self.device}: {reason(error)}", where=f"net '{spec.name}'"
+            ) from error
 
     def _writable(self) -> set[str]:
         properties = core().get_property(self.device, "SUPPORTED_PROPERTIES")
