@@ -177,6 +177,7 @@ def test_the_entry_for_addon_json_says_what_is_random_and_what_is_state() -> Non
             "hop": 1,
             "pad": None,
             "chunkable": False,
+            "least": 1,
             "mask": "mask",
             "lengths": None,
         },
