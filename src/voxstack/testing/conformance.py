@@ -81,8 +81,15 @@ def check_addon(
         return  # a vocoder speaks no ids: its golden sample is that of the voices that use it
     yield _tried("golden", lambda: _golden(addon, loaded))
     if running.name != DEFAULT:
-        yield _tried("nets", lambda: _parity(addon, loaded, folders, vocoder).nets_line())
-        yield _tried("audio", lambda: _judged(_parity(addon, loaded, folders, vocoder)))
+        found: list[Parity] = []
+
+        def measured() -> str:
+            found.append(_parity(addon, loaded, folders, vocoder))
+            return found[0].nets_line()
+
+        yield _tried("nets", measured)
+        if found:
+            yield _tried("audio", lambda: _judged(found[0]))
         return
     own = {
         name for layer in (addon.config.profiles, *running.deployment.profiles(addon.name)) for name in layer
