@@ -3,7 +3,8 @@
     make .venv/judge .venv/engines && .venv/bin/python benchmarks/precision.py [--profiles fast] [--voice joe]
 
 Twenty English sentences, the same seed. Signal to noise ratio and log-spectral distance are against the
-profile cpu; Whisper base writes down what it hears, distillMOS predicts an opinion score.
+profile cpu; Whisper base writes down what it hears, distillMOS predicts an opinion score: each mean with its standard error, and that of its change, sentence
+by sentence, against the profile cpu.
 """
 
 import argparse
@@ -17,11 +18,16 @@ import soxr
 import texts
 
 import voxstack
-from voxstack.testing.parity import log_spectral_distance_db, snr_db
+from voxstack.core.closeness import log_spectral_distance_db, snr_db
 
 
 def words(text: str) -> list[str]:
     return re.sub(r"[^a-z ]", " ", text.lower()).split()
+
+
+def mean_and_error(values: list[float]) -> str:
+    """Show a mean and its standard error."""
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}"
 
 
 def main() -> None:
@@ -35,11 +41,13 @@ def main() -> None:
     reference = voxstack.load(options.voice)
     exact = [reference.say(text).samples for text in texts.SENTENCES]
     print(
-        "| profile | same length | SNR, median and least | log-spectral distance | words wrong | distillMOS |"
+        "| profile | same length | SNR, median and least | log-spectral distance | words wrong | distillMOS "
+        "| its change |"
     )
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    before: list[float] = []
     for name in ["cpu", *options.profiles.split(",")]:
-        voice = voxstack.load(options.voice, name, deployment=options.deployment)
+        voice = voxstack.load(options.voice, name, deployment=options.deployment, folders=options.addons)
         spoken = [voice.say(text).samples for text in texts.SENTENCES]
         same = [len(one) == len(other) for one, other in zip(exact, spoken, strict=True)]
         pairs = [(one, other) for one, other, fits in zip(exact, spoken, same, strict=True) if fits]
@@ -53,11 +61,12 @@ def main() -> None:
             wrong += quality.errors(words(text), words(heard))
             total += len(words(text))
             scores.append(score(low))
-        error = statistics.stdev(scores) / len(scores) ** 0.5
+        before = before or scores
+        changes = [one - other for one, other in zip(scores, before, strict=True)]
         shown = "exact" if name == "cpu" else f"{statistics.median(ratios):.1f} dB, {min(ratios):.1f} dB"
         print(
             f"| {name} | {sum(same)} of {len(same)} | {shown} | {distance:.2f} dB "
-            f"| {wrong} of {total} ({100 * wrong / total:.1f} %) | {statistics.mean(scores):.3f} ± {error:.3f} |"
+            f"| {wrong} of {total} ({100 * wrong / total:.1f} %) | {mean_and_error(scores)} | {mean_and_error(changes)} |"
         )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from voxstack.core import padding
+from voxstack.core.closeness import snr_db
 from voxstack.core.errors import RequestError
 from voxstack.core.streams import EVERYTHING
 from voxstack.engine.compiling import compile_addon
@@ -16,7 +17,7 @@ from voxstack.engine.nets import Running
 from voxstack.engine.voice import Voice
 from voxstack.stack.deployment import Deployment, DeploymentConfig
 from voxstack.stack.strict import validated
-from voxstack.testing.parity import AUDIO_TOLERANCE, LEAST_SNR_DB, snr_db
+from voxstack.testing.parity import AUDIO_TOLERANCE, LEAST_SNR_DB
 
 pytestmark = pytest.mark.slow
 

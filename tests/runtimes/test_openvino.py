@@ -199,6 +199,13 @@ def test_int8_is_a_net_whose_file_is_quantised(make):
     assert np.isfinite(net.run(frames(20, 0.5, bands=8))["y"]).all()
 
 
+@pytest.mark.parametrize(("can", "hint"), [(["INT8", "FP32", "BF16"], "bf16"), (["INT8", "FP32"], "f32")])
+def test_beside_int8_a_net_computes_in_bfloat16_where_the_device_has_it(monkeypatch, can, hint):
+    monkeypatch.setattr("voxstack.runtimes.openvino.core", lambda: Devices(CPU=can))
+    config = OpenVinoRuntime.choose(Choice(precision="int8"))._config()
+    assert config["INFERENCE_PRECISION_HINT"].get_type_name() == hint
+
+
 def test_int8_of_a_net_that_is_not_quantised_is_refused(data):
     assert fault(NetError, OpenVinoRuntime(precision="int8").build, TOY, data, {}) == (
         "net 'toy': nothing of it computes in int8; want a file that was quantised with a calibration"

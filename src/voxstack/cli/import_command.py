@@ -17,8 +17,14 @@ def _family_command(name: str, family: Family) -> click.Command:
     @click.option(
         "--out", required=True, type=click.Path(path_type=Path), help="Folder of the new addon; names it."
     )
-    def import_family(sources: tuple[Path, ...], out: Path) -> None:
-        for label, value in family.run(sources, out).lines():
+    @click.option(
+        "--int8",
+        is_flag=True,
+        hidden=not family.has_int8,
+        help="Also write a decoder with 8-bit convolutions, and a profile int8 that runs it on OpenVINO.",
+    )
+    def import_family(sources: tuple[Path, ...], out: Path, int8: bool) -> None:
+        for label, value in family.run(sources, out, int8=int8).lines():
             click.echo(f"{label:<17} {value}")
 
     return import_family

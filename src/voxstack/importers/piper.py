@@ -11,10 +11,13 @@ import numpy as np
 import onnx
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.cut_net import CutNet
 from voxstack.importers.destination import new_addon
 from voxstack.importers.loudness import measure_gain_db, typical_ids
 from voxstack.importers.padding import check_padding, padding_fact
 from voxstack.importers.piper_config import PiperConfig, check_espeak, check_ids, read_config
+from voxstack.importers.quantising.int8 import Int8Net, quantise
+from voxstack.importers.quantising.sentences import calibration_feeds
 from voxstack.importers.vits import VitsParts, cut_vits
 from voxstack.importers.vits_parity import Chain, check_parity
 from voxstack.importers.writing import addon_name, fill_addon, manifest_of
@@ -31,6 +34,19 @@ MOST_NOISE_W = 1.2
 GOLDEN = 1
 """Which of the typical sentences becomes the golden sample."""
 
+INT8 = "decoder.int8"
+"""What the file of the decoder with 8-bit convolutions is called."""
+
+INT8_PROFILE: Json = {
+    "nets": {
+        # The net and the role: the flow, of that role too, has no such file.
+        "decoder": {"runtime": "openvino", "precision": "int8", "shapes": "buckets"},
+        "flow": {"precision": "bf16"},
+    },
+    "chunks": {"growth": 8, "most_ms": 2700},
+}
+"""The profile `fast`, with that file."""
+
 
 @dataclass(frozen=True)
 class ImportReport:
@@ -41,6 +57,7 @@ class ImportReport:
     max_difference  largest difference between the cut nets and the model, same noise, full scale 1
     padding         how much padding changes what each net says that is told of it, of its greatest value
     gain_db         fixed gain that makes the voice as loud as peak-normalised sentences
+    int8            what the decoder's 8-bit file is, if one was asked for
     """
 
     addon: Path
@@ -52,6 +69,7 @@ class ImportReport:
     max_difference: float
     padding: Mapping[str, float]
     gain_db: float
+    int8: Int8Net | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the report as labels and values for people."""
@@ -66,23 +84,26 @@ class ImportReport:
             ("chain vs. model", f"{self.max_difference:.1e} greatest difference, same noise"),
             padding_fact(self.padding),
             ("gain", f"{self.gain_db:+.2f} dB"),
+            *([self.int8.fact()] if self.int8 else []),
         ]
 
 
-def import_sources(sources: Sequence[Path], out: Path) -> ImportReport:
+def import_sources(sources: Sequence[Path], out: Path, *, int8: bool = False) -> ImportReport:
     """Write the addon of what stands on the command line: a model, and its config if named."""
     if len(sources) > 2:
         raise ImporterError(f"got {len(sources)} files, want MODEL [CONFIG]", where=str(sources[-1]))
-    return import_piper(sources[0], sources[1] if len(sources) == 2 else None, out)
+    return import_piper(sources[0], sources[1] if len(sources) == 2 else None, out, int8=int8)
 
 
-def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:
+def import_piper(model: Path, config: Path | None, out: Path, *, int8: bool = False) -> ImportReport:
     """Write the addon of a Piper voice into the folder `out`, checked against the model it came from.
 
     In:       model   the voice's .onnx file
               config  its JSON; None = beside the model, with .json added to its name
               out     the addon's folder, made if missing; its name becomes the addon's; an earlier
                       import of the same voice in it is replaced
+              int8    whether a decoder with 8-bit convolutions is written beside the plain one, and a
+                      profile `int8` that runs it
     Raises:   ImporterError saying what is missing, not understood, or different from the model
     """
     data = _read_model(model)
@@ -98,18 +119,24 @@ def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:
         try:
             difference = check_parity(parts)
             padding = check_padding(parts.nets, symbols=parts.symbols)
+            ids = settings.text["phoneme_ids"]
+            chain = Chain.open(parts)
+            quantised = _int8_decoder(parts, chain, settings) if int8 else None
         except ImporterError as error:
             raise ImporterError(error.what, where=str(model)) from error
-        ids = settings.text["phoneme_ids"]
-        gain_db = measure_gain_db(Chain.open(parts), ids, settings.inference)
+        gain_db = measure_gain_db(chain, ids, settings.inference)
         said = {
             **voice_json(parts, settings, gain_db=gain_db),
             "licence": _licence(model.parent / "MODEL_CARD"),
             "origin": origin,
         }
         manifest = manifest_of(out, parts.nets, said)
+        nets = {**parts.nets, **({INT8: CutNet(quantised.model, {})} if quantised else {})}
+        if quantised:
+            manifest["nets"]["decoder"]["variants"] = {"int8": f"nets/{INT8}.onnx"}
+            manifest["profiles"]["int8"] = INT8_PROFILE
         golden = typical_ids(ids, np.random.default_rng(0))[GOLDEN]
-        fill_addon(folder, manifest, parts.nets, golden_ids=golden)
+        fill_addon(folder, manifest, nets, golden_ids=golden)
     return ImportReport(
         addon=out,
         name=name,
@@ -120,6 +147,7 @@ def import_piper(model: Path, config: Path | None, out: Path) -> ImportReport:
         max_difference=difference,
         padding=padding,
         gain_db=gain_db,
+        int8=quantised,
     )
 
 
@@ -182,6 +210,12 @@ def voice_json(parts: VitsParts, settings: PiperConfig, *, gain_db: float) -> Js
             }
         ],
     }
+
+
+def _int8_decoder(parts: VitsParts, chain: Chain, settings: PiperConfig) -> Int8Net:
+    ids = settings.text["phoneme_ids"]
+    feeds = calibration_feeds(chain, ids, settings.inference, speakers=parts.speakers)
+    return quantise(parts.nets["decoder"].model, *feeds)
 
 
 def _controls(parts: VitsParts, settings: PiperConfig) -> Json:

@@ -22,7 +22,7 @@ __all__ = ["NAME", "OpenVinoRuntime"]
 NAME = "openvino"
 WHERE = f"runtime {NAME}"
 
-HINTS = {"f32": ov.Type.f32, "bf16": ov.Type.bf16, "f16": ov.Type.f16, "int8": ov.Type.f32}
+HINTS = {"f32": ov.Type.f32, "bf16": ov.Type.bf16, "f16": ov.Type.f16}
 """Precision → what all that is not quantised must compute in."""
 
 CAPABILITIES = {"f32": "FP32", "bf16": "BF16", "f16": "FP16", "int8": "INT8"}
@@ -51,7 +51,7 @@ class OpenVinoRuntime:
 
     threads      a net run may use, on a processor
     device       as OpenVINO calls it: CPU, GPU, GPU.1, NPU
-    precision    of all that the net's file does not quantise
+    precision    int8: of what the net's file quantises, and the rest in bfloat16 where the device has it
     options      properties of OpenVINO, in its own capitals, sorted
     locks_sizes  whether each size is compiled by itself; else one compiled net takes them all
 
@@ -94,11 +94,10 @@ class OpenVinoRuntime:
             raise ConfigError(
                 f"got device '{device}'; there are: {', '.join(there).lower() or 'none'}", where=WHERE
             )
-        can = core().get_property(self.device, "OPTIMIZATION_CAPABILITIES")
-        if CAPABILITIES[self.precision] not in can:
-            able = [name for name, capability in CAPABILITIES.items() if capability in can]
+        can = self._precisions()
+        if self.precision not in can:
             raise ConfigError(
-                f"got precision '{self.precision}', but device '{device}' computes in: {', '.join(able)}",
+                f"got precision '{self.precision}', but device '{device}' computes in: {', '.join(can)}",
                 where=WHERE,
             )
         if self.needs_sizes and not self.locks_sizes:
@@ -195,6 +194,15 @@ class OpenVinoRuntime:
                 f"cannot be compiled for {self.device}: {reason(error)}", where=f"net '{spec.name}'"
             ) from error
 
+    def _precisions(self) -> list[str]:
+        can = core().get_property(self.device, "OPTIMIZATION_CAPABILITIES")
+        return [name for name, capability in CAPABILITIES.items() if capability in can]
+
+    def _hint(self) -> Any:
+        """Return what all that is not quantised computes in; beside int8, bfloat16 if the device has it."""
+        beside = "bf16" if "bf16" in self._precisions() else "f32"
+        return HINTS[beside if self.precision == "int8" else self.precision]
+
     def _writable(self) -> set[str]:
         properties = core().get_property(self.device, "SUPPORTED_PROPERTIES")
         return {name for name, access in properties.items() if access != "RO"}
@@ -202,7 +210,7 @@ class OpenVinoRuntime:
     def _config(self) -> dict[str, Any]:
         streams = int(dict(self.options).get("NUM_STREAMS", 1))
         pinned = {
-            "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+            "INFERENCE_PRECISION_HINT": self._hint(),
             # Beside the precision there are other trades of accuracy for speed; nobody asked for them.
             "EXECUTION_MODE_HINT": "ACCURACY",
             "PERFORMANCE_HINT": "LATENCY",
@@ -223,8 +231,10 @@ class OpenVinoRuntime:
         if [device.partition(".")[0] for device in devices] != [self.device.partition(".")[0]]:
             raise NetError(f"runs on {', '.join(devices)}, not on {self.device}", where=where)
         hint = net.get_property("INFERENCE_PRECISION_HINT")
-        if hint != HINTS[self.precision]:
-            raise NetError(f"computes in {hint.get_type_name()}, not in {self.precision}", where=where)
+        if hint != self._hint():
+            raise NetError(
+                f"computes in {hint.get_type_name()}, not in {self._hint().get_type_name()}", where=where
+            )
         if self.precision == "int8" and not _is_quantised(net):
             raise NetError(
                 "nothing of it computes in int8; want a file that was quantised with a calibration",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from voxstack.core.closeness import log_spectral_distance_db, snr_db
 from voxstack.core.errors import LawError
 from voxstack.core.feeds import SEED, UTTERANCE, Feeds
 from voxstack.core.nets import Net, NetSpec, Recurrence
@@ -19,7 +20,7 @@ from voxstack.stack.addon import Addon
 from voxstack.stack.profiles import DEFAULT
 from voxstack.stack.wire import Block
 
-__all__ = ["AUDIO_TOLERANCE", "LEAST_SNR_DB", "Parity", "compare", "log_spectral_distance_db", "snr_db"]
+__all__ = ["AUDIO_TOLERANCE", "LEAST_SNR_DB", "Parity", "compare"]
 
 AUDIO_TOLERANCE = 1e-3
 """Profiles may compute in another order or shape; where all is float32, more than this is a fault."""
@@ -28,8 +29,6 @@ LEAST_SNR_DB = 60.0
 
 MOST_STEPS = 60
 """Steps of a recurrent net that are compared: each feeds on the last, so that differences grow."""
-
-FFT = 1024
 
 
 @dataclass(frozen=True)
@@ -118,32 +117,6 @@ def compare(
         spectral_db=log_spectral_distance_db(wanted[:shared], got[:shared]),
         sizes=(len(wanted), len(got)),
     )
-
-
-def snr_db(wanted: Array, got: Array) -> float:
-    """Return the power of a signal over that of what differs from it, in dB; infinite if nothing does."""
-    noise = float(np.square(wanted.astype(np.float64) - got).sum())
-    power = float(np.square(wanted.astype(np.float64)).sum())
-    return float("inf") if noise == 0 else 10 * float(np.log10(max(power, 1e-20) / noise))
-
-
-def log_spectral_distance_db(wanted: Array, got: Array, *, floor_db: float = -60.0) -> float:
-    """Return the mean over frames of the root mean square difference of log spectra, in dB.
-
-    Source:   Rabiner and Juang 1993, §4.5; what lies `floor_db` below the loudest bin counts as silence
-    """
-    if len(wanted) < FFT:
-        return 0.0
-    one, two = _log_spectrum(wanted), _log_spectrum(got)
-    floor = one.max() + floor_db
-    difference = np.maximum(one, floor) - np.maximum(two, floor)
-    return float(np.sqrt(np.square(difference).mean(axis=1)).mean())
-
-
-def _log_spectrum(samples: Array) -> Array:
-    frames = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), FFT)[:: FFT // 4]
-    power = np.square(np.abs(np.fft.rfft(frames * np.hanning(FFT), axis=1)))
-    return 10 * np.log10(power + 1e-12)
 
 
 def _whole(loaded: Loaded, tensors: Mapping[str, Array]) -> Array:
