@@ -19,6 +19,7 @@ from voxstack.core.sizes import DYNAMIC, ShapePolicy
 from voxstack.runtimes.ort import OrtRuntime
 from voxstack.stack.addon import Addon, load_addon
 from voxstack.stack.wire import wire_stack
+from voxstack.testing.nets import open_net
 
 TYPES = {
     "float32": TensorProto.FLOAT,
@@ -44,7 +45,7 @@ def load_nets() -> Callable[[Addon], dict[str, CompiledNet]]:
 
     def load(addon: Addon) -> dict[str, CompiledNet]:
         runtime = OrtRuntime(threads=1)
-        return {name: runtime.load(spec, addon.read(spec.file)) for name, spec in addon.specs.items()}
+        return {name: open_net(runtime, spec, addon.read(spec.file)) for name, spec in addon.specs.items()}
 
     return load
 
@@ -148,7 +149,7 @@ def onnx_net():
     ):
         spec = spec_of(name, inputs, outputs, role=role, ragged=ragged, state=state)
         data = model_of(nodes, inputs, outputs, constants).SerializeToString()
-        return OrtRuntime(threads=threads).load(spec, data)
+        return open_net(OrtRuntime(threads=threads), spec, data)
 
     return make
 

@@ -15,6 +15,7 @@ from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.voice import Voice
 from voxstack.runtimes.ort import OrtRuntime
 from voxstack.stack.wire import wire_stack
+from voxstack.testing.nets import open_net
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def test_under_a_limit_it_is_the_same_however_it_is_cut(voice):
     for name, spec in addon.specs.items():
         whole = spec.ragged is not None and not spec.ragged.chunkable
         policy = ShapePolicy(Sizes(most=128) if whole else Sizes())
-        nets[name] = OrtRuntime(threads=2).load(spec, addon.read(spec.file), policy)
+        nets[name] = open_net(OrtRuntime(threads=2), spec, addon.read(spec.file), policy)
     block = wire_stack(addon.config.stack, nets=nets, tensors=addon.request, frame_rate=addon.frame_rate)
     loaded = replace(voice.loaded, block=block, nets=nets)
     whole = Voice(loaded, limits=Limits(most_ids=128)).say(SENTENCE).samples

@@ -18,6 +18,7 @@ from voxstack.runtimes.ort import OrtRuntime
 from voxstack.stack.addon import load_addon
 from voxstack.stack.containers import StreamableStack
 from voxstack.stack.wire import wire_stack
+from voxstack.testing.nets import open_net
 
 pytestmark = pytest.mark.end_to_end
 
@@ -46,8 +47,8 @@ def sized(voice):
         for key, spec in addon.specs.items():
             ragged = replace(spec.ragged, **changes.get(key, {}))
             policy = ShapePolicy(sizes.get(key, Sizes()))
-            nets[key] = OrtRuntime(threads=1).load(
-                replace(spec, ragged=ragged), addon.read(spec.file), policy
+            nets[key] = open_net(
+                OrtRuntime(threads=1), replace(spec, ragged=ragged), addon.read(spec.file), policy
             )
         return addon, nets
 

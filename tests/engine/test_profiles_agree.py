@@ -206,6 +206,7 @@ def test_a_net_with_state_runs_at_a_fixed_size_on_the_stand_in_too(reference, tm
 
 def test_no_size_reaches_a_net_but_those_it_was_compiled_for(pair):
     _, other, sizes = pair
+    other.say(texts(other)[5])
     for name, net in other.loaded.nets.items():
         declared = set(net.shapes.steps.buckets)
         if declared:
@@ -213,6 +214,22 @@ def test_no_size_reaches_a_net_but_those_it_was_compiled_for(pair):
             assert sizes.seen[name], name
         if other.loaded.profile in ("fixed", "static", "one-size"):
             assert len(sizes.seen[name]) == len(declared) == 1, name
+
+
+@pytest.mark.parametrize("name", ["tone", "joe"])
+def test_the_sizes_that_reach_a_net_are_those_of_its_ladder(reference, name):
+    """Utterances as long as each rung, read in chunks that grow."""
+    sizes = Sizes()
+    running = Running("buckets", threads=1)
+    voice = Voice(load_stack(reference(name).addon, running=running, folders=FOLDERS, watch=sizes))
+    ladders = {name: net.shapes.steps.buckets for name, net in voice.loaded.nets.items()}
+    known = ids_of(voice)
+    for length in sorted({size for ladder in ladders.values() for size in ladder}):
+        for _ in chunks(voice, np.resize(known, length), first=600, growth=1.25):
+            pass
+    assert {name: sorted(seen) for name, seen in sizes.seen.items()} == {
+        name: list(ladder) for name, ladder in ladders.items()
+    }
 
 
 def has_steps(voice):
@@ -227,9 +244,19 @@ def ids_of(voice):
 
 
 def spoken(voice, ids):
+    return np.concatenate(list(chunks(voice, ids)))
+
+
+def chunks(voice, ids, *, first=EVERYTHING, growth=1):
+    """Yield the samples of ids in chunks, each larger than the one before by a factor."""
     tensors = {**voice.tensors({}), "ids": ids, "utterance": np.array(0)}
-    stream = voice.loaded.block.open(tensors, None)
+    stream, wanted = voice.loaded.block.open(tensors, None), first
     try:
-        return stream.read(EVERYTHING)["samples"]
+        while True:
+            samples = stream.read(wanted)["samples"]
+            yield samples
+            if len(samples) < wanted:
+                return
+            wanted = int(wanted * growth)
     finally:
         stream.close()

@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 
 from voxstack.runtimes.neuron import NeuronRuntime, Vendor  # noqa: E402 - needs torch
 from voxstack.runtimes.neuron_stand_in import SEEN, StandIn  # noqa: E402
+from voxstack.testing.nets import open_net  # noqa: E402
 
 pytestmark = pytest.mark.unit
 
@@ -56,13 +57,13 @@ def buckets(*sizes) -> ShapePolicy:
 
 
 def test_a_compiled_net_computes_at_each_of_its_sizes(data):
-    net = STAND_IN.load(SPEC, data, buckets(8, 16))
+    net = open_net(STAND_IN, SPEC, data, buckets(8, 16))
     for steps in (8, 16):
         np.testing.assert_array_equal(net.run(feeds(steps))["y"], np.full((steps, 3), 3.0))
 
 
 def test_it_says_plainly_that_it_is_no_hardware(data):
-    net = STAND_IN.load(SPEC, data, buckets(8))
+    net = open_net(STAND_IN, SPEC, data, buckets(8))
     assert net.runtime == f"neuron stand-in (CPU) torch {torch.__version__}"
     assert net.precision == "f32"
 
@@ -105,7 +106,7 @@ def test_another_order_or_number_of_inputs_is_refused(data):
 
 
 def test_as_many_shapes_reach_it_as_there_are_buckets(data):
-    net = STAND_IN.load(SPEC, data, buckets(24, 40))
+    net = open_net(STAND_IN, SPEC, data, buckets(24, 40))
     SEEN.clear()
     for steps in (24, 40, 24, 40):
         net.run(feeds(steps))
@@ -135,7 +136,7 @@ def test_a_free_axis_or_a_strange_operator_cannot_be_compiled(data, onnx_model):
 
 
 def test_whole_numbers_must_fit_32_bits(data):
-    net = STAND_IN.load(SPEC, data, buckets(8))
+    net = open_net(STAND_IN, SPEC, data, buckets(8))
     for value in (2**31, -(2**31) - 1, -(2**63)):
         with pytest.raises(NetError) as caught:
             net.run({**feeds(), "shift": np.array(value)})
@@ -171,7 +172,7 @@ def test_an_artefact_that_is_broken_is_refused():
 
 
 def test_a_cancelled_scope_starts_nothing(data):
-    net = STAND_IN.load(SPEC, data, buckets(8))
+    net = open_net(STAND_IN, SPEC, data, buckets(8))
     scope = CancelScope()
     scope.cancel()
     with scope.active(), pytest.raises(Cancelled, match=r"^the stream was closed$"):
@@ -186,13 +187,13 @@ def test_a_scope_that_is_cancelled_while_the_net_runs_gets_no_result(data):
             run = super().load(artefact, core)
             return lambda *tensors: (run(*tensors), scope.cancel())[0]
 
-    net = NeuronRuntime(backend=Cancelling()).load(SPEC, data, buckets(8))
+    net = open_net(NeuronRuntime(backend=Cancelling()), SPEC, data, buckets(8))
     with scope.active(), pytest.raises(Cancelled, match=r"^the stream was closed$"):
         net.run(feeds())
 
 
 def test_many_threads_share_one_net(data):
-    net = STAND_IN.load(SPEC, data, buckets(8))
+    net = open_net(STAND_IN, SPEC, data, buckets(8))
 
     def work(number):
         return (net.run(feeds(gain=float(number)))["y"] == number + 1).all()
@@ -215,7 +216,7 @@ def test_the_state_of_a_recurrent_net_stays_a_tensor(onnx_model):
         None,
         {"h": "h_next"},
     )
-    walk = STAND_IN.load(spec, data, buckets(8)).begin({})
+    walk = open_net(STAND_IN, spec, data, buckets(8)).begin({})
     made = [walk.step({"x": np.ones(4, np.float32)})["y"][0] for _ in range(3)]
     assert made == [-1, -2, -3]
 
@@ -297,7 +298,7 @@ def test_the_vendor_is_asked_for_the_shapes_in_order_the_precision_and_the_core(
     vendor, data, precision, flags
 ):
     engine = NeuronRuntime.choose(Choice(precision=precision, options=(("core", 1),)))
-    net = engine.load(SPEC, data, buckets(8))
+    net = open_net(engine, SPEC, data, buckets(8))
     np.testing.assert_array_equal(net.run(feeds())["y"], np.full((8, 3), 3.0))
     assert vendor == [("trace", [(1, 3, 8), (), (1,)], flags), ("cores", 1, 1)]
     assert (engine.version, net.runtime) == ("2.8 (compiler 2.21)", "neuron 2.8 (compiler 2.21)")

@@ -15,6 +15,7 @@ from voxstack.core.errors import Cancelled, ConfigError, NetError
 from voxstack.core.executables import Choice
 from voxstack.core.nets import NetSpec, Ragged, TensorSpec
 from voxstack.core.sizes import ShapePolicy, Sizes
+from voxstack.testing.nets import open_net
 
 pytestmark = pytest.mark.unit
 
@@ -53,7 +54,7 @@ def load(onnx_model):
 
     def loaded(nodes, inputs, outputs, constants=None, state=None):
         data = onnx_model(nodes, inputs, outputs, constants).SerializeToString()
-        return OpenVinoRuntime().load(spec_of(inputs, outputs, state), data)
+        return open_net(OpenVinoRuntime(), spec_of(inputs, outputs, state), data)
 
     return loaded
 
@@ -784,7 +785,7 @@ def steps_of(count: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("locks", [True, False])
 def test_a_policy_of_sizes_is_kept_by_one_compiled_net_or_by_one_for_each(data, locks):
     runtime = OpenVinoRuntime.choose(Choice(options=(("lock_sizes", locks),)))
-    net = runtime.load(RAGGED, data, POLICY)
+    net = open_net(runtime, RAGGED, data, POLICY)
     assert [net.run(steps_of(count))["y"].shape[0] for count in (8, 16)] == [8, 16]
     assert fault(NetError, net.run, steps_of(9)).startswith("net 'toy': was compiled for 8, 16 frames, got 9")
     assert len({id(one) for one in net._executables.values()}) == (2 if locks else 1)

@@ -12,6 +12,7 @@ from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled, ConfigError, NetError
 from voxstack.core.nets import NetSpec, TensorSpec
 from voxstack.runtimes.ort import OrtRuntime
+from voxstack.testing.nets import open_net
 
 pytestmark = pytest.mark.unit
 
@@ -68,7 +69,7 @@ def spec(inputs, outputs) -> NetSpec:
 
 def load_fault(error, runtime, wanted, data) -> str:
     with pytest.raises(error) as caught:
-        runtime.load(wanted, data)
+        open_net(runtime, wanted, data)
     return str(caught.value)
 
 
@@ -91,9 +92,9 @@ def test_threads_are_as_said_and_nothing_spins(monkeypatch, data):
         return real(model, options, providers=providers)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
-    net = OrtRuntime(threads=3).load(spec(["x"], ["y"]), data)
+    open_net(OrtRuntime(threads=3), spec(["x"], ["y"]), data)
     options, providers = seen[0]
-    assert options.intra_op_num_threads == net.threads == 3
+    assert options.intra_op_num_threads == 3
     assert options.inter_op_num_threads == 1
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert options.get_session_config_entry("session.inter_op.allow_spinning") == "0"

@@ -22,6 +22,7 @@ torch = pytest.importorskip("torch", reason="the extra 'torch' is not installed"
 
 from voxstack.runtimes.torch import TorchExecutable, TorchRuntime  # noqa: E402 - behind the skip
 from voxstack.runtimes.torch_nets.captures import Captured  # noqa: E402
+from voxstack.testing.nets import open_net  # noqa: E402
 
 pytestmark = pytest.mark.unit
 
@@ -91,7 +92,7 @@ def test_a_device_that_is_not_there_is_refused_and_never_replaced(monkeypatch, c
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     message = f"runtime torch: got device 'cuda', but torch {torch.__version__} finds no CUDA device here"
     assert fault(ConfigError, lambda: TorchRuntime.choose(Choice(device="cuda"))) == message
-    assert fault(ConfigError, lambda: TorchRuntime(device="cuda").load(*conv)) == message
+    assert fault(ConfigError, lambda: open_net(TorchRuntime(device="cuda"), *conv)) == message
 
 
 def test_a_device_is_one_of_those_that_are_there(monkeypatch):
@@ -105,12 +106,12 @@ def test_a_device_is_one_of_those_that_are_there(monkeypatch):
 
 
 def test_it_reports_what_really_runs(conv):
-    net = TorchRuntime(precision="bf16").load(*conv)
+    net = open_net(TorchRuntime(precision="bf16"), *conv)
     assert (net.runtime, net.precision) == (f"torch {torch.__version__} cpu", "bf16")
 
 
 def test_threads_are_as_said_and_the_caller_keeps_its_own(conv, monkeypatch):
-    net = TorchRuntime(threads=2).load(*conv)
+    net = open_net(TorchRuntime(threads=2), *conv)
     seen = []
     run = net._any._run
     monkeypatch.setattr(net._any, "_run", lambda *x: (seen.append(torch.get_num_threads()), run(*x))[1])
@@ -118,7 +119,7 @@ def test_threads_are_as_said_and_the_caller_keeps_its_own(conv, monkeypatch):
     torch.set_num_threads(3)
     try:
         net.run(frames(5))
-        assert (net.threads, seen, torch.get_num_threads()) == (2, [2], 3)
+        assert (seen, torch.get_num_threads()) == ([2], 3)
     finally:
         torch.set_num_threads(before)
 
@@ -126,7 +127,7 @@ def test_threads_are_as_said_and_the_caller_keeps_its_own(conv, monkeypatch):
 def test_each_thread_runs_with_the_number_of_its_own_net(conv):
     """Torch's number is the process's and the thread's: it must be said where the net runs."""
     seen = {1: set(), 2: set()}
-    nets = {threads: TorchRuntime(threads=threads).load(*conv) for threads in seen}
+    nets = {threads: open_net(TorchRuntime(threads=threads), *conv) for threads in seen}
     for threads, net in nets.items():
 
         def noted(*x, run=net._any._run, threads=threads):
@@ -143,15 +144,15 @@ def test_each_thread_runs_with_the_number_of_its_own_net(conv):
 
 
 def test_a_net_runs_on_any_length_as_on_onnxruntime(conv):
-    net, reference = TorchRuntime().load(*conv), OrtRuntime().load(*conv)
+    net, reference = open_net(TorchRuntime(), *conv), open_net(OrtRuntime(), *conv)
     for steps in (1, 5, 200):
         np.testing.assert_allclose(net.run(frames(steps))["y"], reference.run(frames(steps))["y"], atol=1e-5)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-5), ("f16", 5e-3), ("bf16", 5e-2)])
 def test_less_precision_rounds_inside_and_keeps_the_dtypes_outside(conv, precision, tolerance):
-    result = TorchRuntime(precision=precision).load(*conv).run(frames(50))["y"]
-    wanted = OrtRuntime().load(*conv).run(frames(50))["y"]
+    result = open_net(TorchRuntime(precision=precision), *conv).run(frames(50))["y"]
+    wanted = open_net(OrtRuntime(), *conv).run(frames(50))["y"]
     assert result.dtype == np.float32
     difference = np.abs(result - wanted).max()
     assert difference < tolerance
@@ -161,7 +162,7 @@ def test_less_precision_rounds_inside_and_keeps_the_dtypes_outside(conv, precisi
 def test_whole_numbers_are_not_rounded_by_less_precision(onnx_model):
     declared = {"n": ("int64", ["frames"])}, {"m": ("int64", ["frames"])}
     data = onnx_model([helper.make_node("Add", ["n", "n"], ["m"])], *declared).SerializeToString()
-    net = TorchRuntime(precision="bf16").load(spec(*declared), data)
+    net = open_net(TorchRuntime(precision="bf16"), spec(*declared), data)
     assert net.run({"n": np.array([100_001])})["m"].tolist() == [200_002]
 
 
@@ -169,7 +170,9 @@ def test_whole_numbers_are_not_rounded_by_less_precision(onnx_model):
 def test_halves_go_in_and_come_out_as_the_addon_says(onnx_model, precision):
     half = {"x": ("float16", ["frames"])}, {"y": ("float16", ["frames"])}
     data = onnx_model([helper.make_node("Neg", ["x"], ["y"])], *half).SerializeToString()
-    result = TorchRuntime(precision=precision).load(spec(*half), data).run({"x": np.ones(3, np.float16)})["y"]
+    result = open_net(TorchRuntime(precision=precision), spec(*half), data).run(
+        {"x": np.ones(3, np.float16)}
+    )["y"]
     assert (result.dtype, result.tolist()) == (np.float16, [-1, -1, -1])
 
 
@@ -178,7 +181,7 @@ def test_what_comes_out_shares_no_memory_with_what_went_in_or_with_weights(onnx_
     nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Identity", ["w"], ["z"])]
     declared = {"x": wide}, {"y": wide, "z": wide}
     data = onnx_model(nodes, *declared, {"w": np.ones(100, np.float32)}).SerializeToString()
-    net = TorchRuntime().load(spec(*declared), data)
+    net = open_net(TorchRuntime(), spec(*declared), data)
     x = np.zeros(5, np.float32)
     result = net.run({"x": x})
     result["y"][...] = result["z"][...] = 7
@@ -189,7 +192,7 @@ def test_what_comes_out_shares_no_memory_with_what_went_in_or_with_weights(onnx_
 def test_an_array_that_may_not_be_written_is_read(conv):
     tensors = frames(5)
     tensors["x"].flags.writeable = False
-    np.testing.assert_array_equal(TorchRuntime().load(*conv).run(tensors)["y"].shape, (5, 3))
+    np.testing.assert_array_equal(open_net(TorchRuntime(), *conv).run(tensors)["y"].shape, (5, 3))
 
 
 @pytest.mark.parametrize("kind", ["two", "chain", "attention", "vocoder"])
@@ -219,10 +222,10 @@ def test_the_toy_nets_are_those_of_onnxruntime(tone, kind):
 
 def test_errors_of_a_file_say_which_net(conv):
     declared, data = conv
-    assert fault(NetError, lambda: TorchRuntime().load(spec({"mel": WIDE}, {"y": WIDE}), data)) == (
+    assert fault(NetError, lambda: open_net(TorchRuntime(), spec({"mel": WIDE}, {"y": WIDE}), data)) == (
         "net 'toy': addon.json names the inputs ['mel'], the file has ['x']"
     )
-    assert fault(NetError, lambda: TorchRuntime().load(declared, b"garbage")).startswith(
+    assert fault(NetError, lambda: open_net(TorchRuntime(), declared, b"garbage")).startswith(
         "net 'toy': cannot be loaded: "
     )
 
@@ -230,7 +233,7 @@ def test_errors_of_a_file_say_which_net(conv):
 def test_an_operator_that_it_lacks_is_named_with_the_net(onnx_model):
     square = {"x": (F, ["frames", "frames"])}, {"y": (F, [])}
     data = onnx_model([helper.make_node("Det", ["x"], ["y"])], *square).SerializeToString()
-    assert fault(NetError, lambda: TorchRuntime().load(spec(*square), data)) == (
+    assert fault(NetError, lambda: open_net(TorchRuntime(), spec(*square), data)) == (
         "net 'toy': needs operators that the runtime torch does not have: Det; run it on onnxruntime"
     )
 
@@ -239,7 +242,7 @@ def test_a_run_that_fails_says_on_what_and_where(onnx_model):
     bins = (F, ["batch", "frames", "bins"])
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     data = onnx_model(nodes, {"x": bins}, {"y": bins}, {"w": np.eye(3, dtype=np.float32)}).SerializeToString()
-    net = TorchRuntime().load(spec({"x": bins}, {"y": bins}), data)
+    net = open_net(TorchRuntime(), spec({"x": bins}, {"y": bins}), data)
     told = fault(NetError, lambda: net.run({"x": np.zeros((2, 5), np.float32)}))
     assert told.startswith("net 'toy': failed on x [1, 2, 5]: MatMul 'y': ")
     assert "\n" not in told
@@ -249,8 +252,10 @@ def test_a_run_that_fails_says_on_what_and_where(onnx_model):
 
 
 def test_a_net_of_fixed_sizes_refuses_others(conv):
-    net = TorchRuntime().load(*conv, FIXED)
-    np.testing.assert_array_equal(net.run(frames(8))["y"], TorchRuntime().load(*conv).run(frames(8))["y"])
+    net = open_net(TorchRuntime(), *conv, FIXED)
+    np.testing.assert_array_equal(
+        net.run(frames(8))["y"], open_net(TorchRuntime(), *conv).run(frames(8))["y"]
+    )
     executable = TorchRuntime().build(*conv, {"batch": 1, "frames": 8})
     assert fault(NetError, lambda: executable.run({"x": np.zeros((1, 3, 9), np.float32)})) == (
         "net 'toy': was compiled for x [1, 3, 8], got [1, 3, 9]"
@@ -344,7 +349,7 @@ def test_a_captured_net_is_the_net(conv):
 
 
 def test_many_threads_share_one_net(conv):
-    net = TorchRuntime().load(*conv)
+    net = open_net(TorchRuntime(), *conv)
     wanted = [net.run(frames(1 + number, number))["y"] for number in range(8)]
 
     def work(number: int) -> bool:
@@ -355,7 +360,7 @@ def test_many_threads_share_one_net(conv):
 
 
 def test_nothing_starts_in_a_cancelled_scope(conv):
-    net, scope = TorchRuntime().load(*conv), CancelScope()
+    net, scope = open_net(TorchRuntime(), *conv), CancelScope()
     scope.cancel()
     with scope.active(), pytest.raises(Cancelled, match=r"^the stream was closed$"):
         net.run(frames(1))
@@ -368,7 +373,7 @@ def test_a_run_in_flight_stops_before_its_next_operator(onnx_model):
     nodes = [helper.make_node("MatMul", [a, "w"], [b]) for a, b in pairwise(names)]
     square = (F, ["frames", 400])
     data = onnx_model(nodes, {"x": square}, {"y": square}, {"w": np.eye(400, dtype=np.float32)})
-    net = TorchRuntime().load(spec({"x": square}, {"y": square}), data.SerializeToString())
+    net = open_net(TorchRuntime(), spec({"x": square}, {"y": square}), data.SerializeToString())
     scope = CancelScope()
     timer = threading.Timer(0.1, scope.cancel)
     timer.start()
@@ -412,7 +417,7 @@ def cache(onnx_model):
     ]
     constants = {"past_axis": np.array([1]), "one": np.array(1)}
     data = onnx_model(nodes, *declared, constants).SerializeToString()
-    return TorchRuntime().load(spec(*declared, state={"keys": "keys_next"}), data)
+    return open_net(TorchRuntime(), spec(*declared, state={"keys": "keys_next"}), data)
 
 
 def steps_of(count: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
@@ -427,13 +432,13 @@ def walked(net, steps) -> np.ndarray:
 
 def test_steps_are_what_numpy_says_they_are(cell):
     h = np.zeros(4, np.float32)
-    for step, got in zip(steps_of(20), walked(TorchRuntime().load(*cell), steps_of(20)), strict=True):
+    for step, got in zip(steps_of(20), walked(open_net(TorchRuntime(), *cell), steps_of(20)), strict=True):
         h = np.tanh(h @ WEIGHTS + step["x"])
         np.testing.assert_allclose(got, 2 * h, atol=1e-5)
 
 
 def test_state_stays_a_tensor_of_torch(cell):
-    walk = TorchRuntime().load(*cell).begin({"scale": np.array(1, np.float32)})
+    walk = open_net(TorchRuntime(), *cell).begin({"scale": np.array(1, np.float32)})
     walk.step(steps_of(1)[0])
     assert {name: type(value) for name, value in walk._state.items()} == {"h": torch.Tensor}
 
@@ -461,7 +466,7 @@ def test_a_cache_grows_from_nothing_and_two_do_not_disturb_each_other(cache):
 
 
 def test_many_walks_at_once_share_no_state(cell):
-    net = TorchRuntime().load(*cell)
+    net = open_net(TorchRuntime(), *cell)
     alone = [walked(net, steps_of(30, seed)) for seed in range(8)]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda seed: walked(net, steps_of(30, seed)), range(8)))
@@ -470,7 +475,7 @@ def test_many_walks_at_once_share_no_state(cell):
 
 def test_a_walk_keeps_its_own_copy_of_what_it_began_with_and_gives_copies(cell):
     scale = np.array(1, np.float32)
-    walk = TorchRuntime().load(*cell).begin({"scale": scale})
+    walk = open_net(TorchRuntime(), *cell).begin({"scale": scale})
     scale[...] = 100
     first = walk.step(steps_of(1)[0])["y"]
     assert np.abs(first).max() <= 1
@@ -485,13 +490,13 @@ def test_state_may_be_of_any_dtype_and_pass_through(onnx_model, dtype):
     declared = {"x": two, "h": two}, {"y": two, "h_next": two}
     nodes = [helper.make_node("Identity", ["h"], ["y"]), helper.make_node("Identity", ["x"], ["h_next"])]
     data = onnx_model(nodes, *declared).SerializeToString()
-    walk = TorchRuntime().load(spec(*declared, state={"h": "h_next"}), data).begin({})
+    walk = open_net(TorchRuntime(), spec(*declared, state={"h": "h_next"}), data).begin({})
     assert not walk.step({"x": np.ones(2, dtype)})["y"].any()
     assert walk.step({"x": np.ones(2, dtype)})["y"].all()
 
 
 def test_a_step_that_fails_leaves_the_walk_where_it_was(cell):
-    net = TorchRuntime().load(*cell)
+    net = open_net(TorchRuntime(), *cell)
     walk = net.begin({"scale": np.array(2, np.float32)})
     one, two = steps_of(2)
     first = walk.step(one)["y"]

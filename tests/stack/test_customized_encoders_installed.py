@@ -19,10 +19,11 @@ import numpy as np
 from voxstack.runtimes.ort import OrtRuntime
 from voxstack.stack.addon import load_addon
 from voxstack.stack.wire import wire_stack
+from voxstack.testing.nets import open_net
 
 addon = load_addon(Path(sys.argv[1]))
 runtime = OrtRuntime(threads=1)
-nets = {name: runtime.load(spec, addon.read(spec.file)) for name, spec in addon.specs.items()}
+nets = {name: open_net(runtime, spec, addon.read(spec.file)) for name, spec in addon.specs.items()}
 block = wire_stack(json.loads(sys.argv[2]), nets=nets, tensors=addon.request, frame_rate=addon.frame_rate)
 tensors = {"ids": np.array([1, 2]), "speed": np.array(1, np.float32)}
 print(len(block.open(tensors, None).read(1000)["mel"]))

@@ -21,13 +21,11 @@ import torch
 from torch.jit import TracerWarning  # pyright: ignore[reportPrivateImportUsage]
 
 from voxstack.core.cancel import CancelScope
-from voxstack.core.compiled import CompiledNet, compiled
 from voxstack.core.errors import Cancelled, ConfigError, NetError, suggest
 from voxstack.core.executables import Choice, FixedAxes, Precision
 from voxstack.core.layouts import BATCH
 from voxstack.core.nets import NetSpec
 from voxstack.core.ports import Array
-from voxstack.core.sizes import ShapePolicy
 from voxstack.runtimes.neuron_stand_in import StandIn
 from voxstack.runtimes.torch_nets import module_of
 
@@ -174,12 +172,6 @@ class NeuronRuntime:
     @property
     def version(self) -> str:
         return self.backend.version
-
-    def load(self, spec: NetSpec, data: bytes, shapes: ShapePolicy) -> CompiledNet:
-        """Compile a net and load it at once: for trying out; a service loads what was compiled."""
-        return compiled(
-            spec, shapes, lambda axes: self.restore(spec, self.compile(spec, data, axes), axes), threads=1
-        )
 
     def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> "NeuronExecutable":
         raise NetError(

@@ -9,11 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from voxstack.core.compiled import CompiledNet, compiled
 from voxstack.core.errors import ConfigError, NetError, suggest
 from voxstack.core.executables import Choice, FixedAxes, Option, Precision
 from voxstack.core.nets import NetSpec, TensorSpec
-from voxstack.core.sizes import DYNAMIC, ShapePolicy
 from voxstack.runtimes.openvino_executable import OpenVinoExecutable
 from voxstack.runtimes.openvino_library import core, ov, reason, shown
 
@@ -127,16 +125,6 @@ class OpenVinoRuntime:
     @property
     def version(self) -> str:
         return ov.get_version()
-
-    def load(self, spec: NetSpec, data: bytes, shapes: ShapePolicy = DYNAMIC) -> CompiledNet:
-        """Make a net ready; raise NetError if the file or its tensors are not as said."""
-        return compiled(
-            spec,
-            shapes,
-            lambda axes: self.build(spec, data, axes),
-            threads=self.threads,
-            locked=self.locks_sizes,
-        )
 
     def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> "OpenVinoExecutable":
         model = self._model(spec, data, axes)

@@ -13,12 +13,10 @@ from typing import Any, TypeVar
 import onnxruntime
 
 from voxstack.core.cancel import CancelScope
-from voxstack.core.compiled import CompiledNet, compiled
 from voxstack.core.errors import Cancelled, ConfigError, NetError, suggest
 from voxstack.core.executables import Choice, FixedAxes, Precision
 from voxstack.core.nets import NetSpec
 from voxstack.core.ports import Array
-from voxstack.core.sizes import DYNAMIC, ShapePolicy
 
 __all__ = ["NAME", "OrtExecutable", "OrtRuntime"]
 
@@ -92,16 +90,6 @@ class OrtRuntime:
     @property
     def version(self) -> str:
         return onnxruntime.__version__
-
-    def load(self, spec: NetSpec, data: bytes, shapes: ShapePolicy = DYNAMIC) -> CompiledNet:
-        """Make a net ready; raise NetError if the file, its tensors or the provider are not as said."""
-        return compiled(
-            spec,
-            shapes,
-            lambda axes: self.build(spec, data, axes),
-            threads=self.threads,
-            locked=self.locks_sizes,
-        )
 
     def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> "OrtExecutable":
         options = self._options()

@@ -18,13 +18,11 @@ from dataclasses import dataclass
 import torch
 
 from voxstack.core.cancel import CancelScope
-from voxstack.core.compiled import CompiledNet, compiled
 from voxstack.core.errors import Cancelled, ConfigError, NetError, suggest
 from voxstack.core.executables import Choice, FixedAxes, Precision
 from voxstack.core.layouts import BATCH
 from voxstack.core.nets import NetSpec, TensorSpec
 from voxstack.core.ports import Array
-from voxstack.core.sizes import DYNAMIC, ShapePolicy
 from voxstack.runtimes.torch_nets import module_of
 from voxstack.runtimes.torch_nets.captures import Capture, Captured, capture_cuda
 from voxstack.runtimes.torch_nets.programs import START, program_of, read_program
@@ -94,16 +92,6 @@ class TorchRuntime:
     def locks_sizes(self) -> bool:
         """A captured graph has one size; a module takes them all."""
         return self.graphs
-
-    def load(self, spec: NetSpec, data: bytes, shapes: ShapePolicy = DYNAMIC) -> CompiledNet:
-        """Make a net ready; raise NetError if the file or its tensors are not as said."""
-        return compiled(
-            spec,
-            shapes,
-            lambda axes: self.build(spec, data, axes),
-            threads=self.threads,
-            locked=self.locks_sizes,
-        )
 
     def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> "TorchExecutable":
         with _named(spec):

@@ -117,7 +117,13 @@ STANDARD: Mapping[str, ProfileConfig] = {
     "fast": ProfileConfig(
         nets={"decoder": HALF, "vocoder": HALF}, chunks=ChunksConfig(growth=8, most_ms=2700)
     ),
-    "openvino": _all(runtime="openvino", shapes="buckets"),
+    # A ladder of encoders has many rungs; compiled for each, their weights would be there as many times.
+    "openvino": ProfileConfig(
+        nets={
+            ALL: NetProfile.model_validate({"runtime": "openvino", "shapes": "buckets"}),
+            "encoder": NetProfile(options={"lock_sizes": False}),
+        }
+    ),
     "torch": _all(runtime="torch"),
     "gpu": _all(runtime="torch", device="cuda", shapes="buckets", options={"graphs": True}),
     "npu": _all(runtime="openvino", device="npu", shapes="fixed"),

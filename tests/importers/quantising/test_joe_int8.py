@@ -17,6 +17,7 @@ from voxstack.importers.quantising.sentences import calibration_feeds
 from voxstack.importers.vits import cut_vits
 from voxstack.importers.vits_parity import Chain
 from voxstack.stack.addon import Addon, load_addon
+from voxstack.testing.nets import open_net
 
 pytestmark = pytest.mark.slow
 
@@ -121,7 +122,7 @@ def test_the_runtime_finds_that_it_computes_in_int8(imported: tuple[Addon, Impor
     runtime = openvino_module().OpenVinoRuntime.choose(Choice(precision="int8"))
     addon, _ = imported
 
-    net = runtime.load(addon.specs["decoder"], addon.read(addon.file_of("decoder", "int8")))
+    net = open_net(runtime, addon.specs["decoder"], addon.read(addon.file_of("decoder", "int8")))
 
     assert net.precision == "int8"
 
