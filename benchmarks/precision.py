@@ -2,7 +2,7 @@
 
     make .venv/judge .venv/engines && .venv/bin/python benchmarks/precision.py [--profiles fast] [--voice joe]
 
-Twenty English sentences, the same seed. Signal to noise ratio and log-spectral distance are against the
+Twenty sentences in the voice's language, the same seed. Signal to noise ratio and log-spectral distance are against the
 profile cpu; Whisper base writes down what it hears, distillMOS predicts an opinion score: each mean with its standard error, and that of its change, sentence
 by sentence, against the profile cpu.
 """
@@ -16,6 +16,7 @@ import numpy as np
 import quality
 import soxr
 import texts
+import texts_zh
 
 import voxstack
 from voxstack.core.closeness import log_spectral_distance_db, snr_db
@@ -23,6 +24,10 @@ from voxstack.core.closeness import log_spectral_distance_db, snr_db
 
 def words(text: str) -> list[str]:
     return re.sub(r"[^a-z ]", " ", text.lower()).split()
+
+
+def syllables(text: str) -> list[str]:
+    return quality.syllables(quality.characters(text))
 
 
 def mean_and_error(values: list[float]) -> str:
@@ -39,27 +44,31 @@ def main() -> None:
     options = parser.parse_args()
     recogniser, score = quality.whisper(options.weights), quality.opinion()
     reference = voxstack.load(options.voice)
-    exact = [reference.say(text).samples for text in texts.SENTENCES]
+    is_mandarin = any(language.startswith("zh") for language in reference.loaded.addon.config.languages)
+    language, sentences, parts_of = (
+        ("zh", texts_zh.SENTENCES, syllables) if is_mandarin else ("en", texts.SENTENCES, words)
+    )
+    exact = [reference.say(text).samples for text in sentences]
     print(
-        "| profile | same length | SNR, median and least | log-spectral distance | words wrong | distillMOS "
+        "| profile | same length | SNR, median and least | log-spectral distance | words or syllables wrong | distillMOS "
         "| its change |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     before: list[float] = []
     for name in ["cpu", *options.profiles.split(",")]:
-        voice = voxstack.load(options.voice, name, deployment=options.deployment, folders=options.addons)
-        spoken = [voice.say(text).samples for text in texts.SENTENCES]
+        voice = voxstack.load(options.voice, name, deployment=options.deployment)
+        spoken = [voice.say(text).samples for text in sentences]
         same = [len(one) == len(other) for one, other in zip(exact, spoken, strict=True)]
         pairs = [(one, other) for one, other, fits in zip(exact, spoken, same, strict=True) if fits]
         ratios = [snr_db(one, other) for one, other in pairs]
         distance = statistics.mean(log_spectral_distance_db(one, other) for one, other in pairs)
         wrong = total = 0
         scores = []
-        for text, samples in zip(texts.SENTENCES, spoken, strict=True):
+        for text, samples in zip(sentences, spoken, strict=True):
             low = soxr.resample(samples, voice.sample_rate, quality.RATE).astype(np.float32)
-            heard = " ".join(part.text for part in recogniser.transcribe(low, language="en")[0])
-            wrong += quality.errors(words(text), words(heard))
-            total += len(words(text))
+            heard = " ".join(part.text for part in recogniser.transcribe(low, language=language)[0])
+            wrong += quality.errors(parts_of(text), parts_of(heard))
+            total += len(parts_of(text))
             scores.append(score(low))
         before = before or scores
         changes = [one - other for one, other in zip(scores, before, strict=True)]
