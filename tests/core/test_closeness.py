@@ -5,6 +5,8 @@ import pytest
 
 from voxstack.core.closeness import closeness, log_spectral_distance_db, snr_db
 
+pytestmark = pytest.mark.unit
+
 
 def test_snr_is_power_over_power():
     signal = np.sin(np.arange(4000) / 7).astype(np.float32)
