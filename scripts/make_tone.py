@@ -1,4 +1,5 @@
-"""Make the toy addons `tone` (a known tone per letter, as mels) and `tone-vocoder` (mels to samples).
+"""Make the toy addons `tone` (a known tone per letter, as mels), `tone-vocoder` (mels to samples) and
+`tone-nested` (the stacks of both, and a limiter).
 
 Every number in them is chosen, none is trained, so a lost frame, a wrong order or a click at a join
 can be measured. Run it to write them to examples/addons:
@@ -212,14 +213,35 @@ def _model(
     return model
 
 
+def make_nested(folder: Path, *, name: str = "tone-nested") -> Path:
+    """Write a voice without nets: the whole stack of `tone`, its vocoder's, and a sound of its own."""
+    ids_of = {" ": [0], **{letter: [place + 1] for place, letter in enumerate(LETTERS)}}
+    config = {
+        "name": name,
+        "gives": "audio",
+        "languages": ["x-tone"],
+        "mel": MEL,
+        "text": {"type": "characters", "phoneme_ids": ids_of, "lowercase": True},
+        "controls": {"speed": {"default": 1.0, "min": 0.5, "max": 2.0}},
+        "stack": [
+            {"type": "Addon", "name": "tone"},
+            {"type": "Addon", "name": "tone-vocoder"},
+            {"type": "Limiter", "gain_db": -6},
+        ],
+    }
+    return write_addon(folder, config, {})
+
+
 def make_examples(root: Path) -> list[Path]:
-    """Write both addons below `root`, and the golden sample of the voice; return their folders."""
+    """Write the addons below `root`, and the golden samples of the voices; return their folders."""
     from voxstack.engine.golden import write_golden
 
     vocoder = make_tone_vocoder(root / "tone-vocoder")
     tone = make_tone(root / "tone")
-    write_golden(tone, [place + 1 for place in range(len(LETTERS))], {}, folders=[root])
-    return [tone, vocoder]
+    nested = make_nested(root / "tone-nested")
+    for voice in (tone, nested):
+        write_golden(voice, [place + 1 for place in range(len(LETTERS))], {}, folders=[root])
+    return [tone, vocoder, nested]
 
 
 if __name__ == "__main__":

@@ -278,14 +278,14 @@ def made(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("name", ["tone", "tone-vocoder", "tone-attention"])
+@pytest.mark.parametrize("name", ["tone", "tone-vocoder", "tone-nested", "tone-attention"])
 def test_the_toy_addons_are_what_their_scripts_make(name, made):
     assert contents(made / name) == contents(ROOT / "examples" / "addons" / name), (
         "run: python scripts/make_tone.py; python scripts/make_attention_tone.py"
     )
 
 
-@pytest.mark.parametrize("name", ["tone", "tone-attention"])
+@pytest.mark.parametrize("name", ["tone", "tone-nested", "tone-attention"])
 def test_the_toy_voices_still_sound_as_they_did(name, made):
     """Not byte by byte: another processor rounds the last bit otherwise."""
     new, _ = soundfile.read(made / name / SAMPLE)

@@ -70,6 +70,18 @@ def test_say_json_is_one_object_with_units_in_its_names(capsys, tmp_path):
     assert report["audio_s"] == pytest.approx(soundfile.info(out).duration, abs=0.01)
 
 
+@pytest.mark.parametrize("effects", ["Limiter,Limiter", '[{"type": "Limiter", "gain_db": -20}]', "file"])
+def test_say_changes_the_sound_by_effects(capsys, tmp_path, effects):
+    file = tmp_path / "effects.json"
+    file.write_text('[{"type": "Limiter", "gain_db": -20}]', encoding="utf-8")
+    chosen = str(file) if effects == "file" else effects
+    for out, more in (("plain.wav", []), ("changed.wav", ["--effects", chosen])):
+        assert say(capsys, "abc", "--voice", "tone", "--out", tmp_path / out, *more)[0] == 0
+    plain, changed = (soundfile.read(tmp_path / name)[0] for name in ("plain.wav", "changed.wav"))
+    wanted = 1 if effects == "Limiter,Limiter" else 0.1
+    assert np.abs(changed).max() / np.abs(plain).max() == pytest.approx(wanted, abs=1e-3)
+
+
 def test_say_takes_a_path_a_file_and_standard_input(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("abc")
@@ -118,6 +130,19 @@ def test_say_takes_a_path_a_file_and_standard_input(tmp_path):
         (["abc", "--voice", "tone", "--out", "a.xyz"], "RequestError: a.xyz: cannot write '.xyz' files"),
         (["--file", "missing.txt", "--voice", "tone", "--json"], "RequestError: missing.txt:"),
         (["abc", "--voise", "tone"], "No such option '--voise'"),
+        (
+            ["abc", "--voice", "tone", "--json", "--effects", "Limter"],
+            "ConfigError: effects: $.stack[0].type: no block 'Limter'; did you mean 'Limiter'?",
+        ),
+        (["abc", "--voice", "tone", "--json", "--effects", "[1"], "ConfigError: --effects: not JSON:"),
+        (
+            ["abc", "--voice", "tone", "--json", "--effects", "[1]"],
+            'RequestError: --effects: got no list of blocks, want [{"type": …}, …]',
+        ),
+        (
+            ["abc", "--voice", "tone", "--json", "--effects", "no.json"],
+            "RequestError: no.json: cannot be read",
+        ),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(capsys, words, message):

@@ -24,6 +24,7 @@ __all__ = ["command"]
     "--graph", type=click.Path(path_type=Path, dir_okay=False), help="Write the stack as an SVG picture."
 )
 @options.running
+@options.effects
 @options.vocoder
 @options.addons
 @options.as_json

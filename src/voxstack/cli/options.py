@@ -1,5 +1,6 @@
 """Hold the options that several commands share."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
+from voxstack.core.errors import RequestError
+
 __all__ = [
     "addons",
     "as_json",
     "chosen_controls",
     "controls",
+    "effects",
     "running",
     "table",
     "vocoder",
@@ -44,6 +48,12 @@ _RUNNING = (
 )
 vocoder = click.option(
     "--vocoder", metavar="NAME|PATH", help="Another vocoder than the voice names, for the same kind of mels."
+)
+_EFFECTS = click.option(
+    "--effects",
+    metavar="JSON|FILE|NAMES",
+    help="Blocks behind the voice's last one: a JSON list of entries, a .json file with one, or names with "
+    "commas between (default: those of the deployment file; '[]': none).",
 )
 as_json = click.option("--json", "is_json", is_flag=True, help="One JSON object on standard output.")
 voice_argument = click.argument("voice")
@@ -79,6 +89,37 @@ def running(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_RUNNING):
         told = option(told)
     return told
+
+
+def effects(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option that says what changes the sound; stands below `running`, into which it goes."""
+
+    @functools.wraps(command)
+    def told(*args: Any, running: Any, effects: str | None, **values: Any) -> Any:
+        if effects is not None:
+            running = dataclasses.replace(running, effects=_entries(effects))
+        return command(*args, running=running, **values)
+
+    return _EFFECTS(told)
+
+
+def _entries(text: str) -> tuple[dict[str, Any], ...]:
+    """Return the entries that `--effects` says."""
+    from voxstack.stack.strict import parse_json
+
+    where = "--effects"
+    if text.endswith(".json"):
+        where = text
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequestError(f"cannot be read: {error}", where=where) from error
+    elif not text.lstrip().startswith(("[", "{")):
+        return tuple({"type": name.strip()} for name in text.split(",") if name.strip())
+    entries = parse_json(text.encode(), where=where)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise RequestError('got no list of blocks, want [{"type": …}, …]', where=where)
+    return tuple(entries)
 
 
 def controls(command: F) -> F:

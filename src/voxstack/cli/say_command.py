@@ -43,6 +43,7 @@ PIECE_BYTES = 4_096
 )
 @click.option("--play", is_flag=True, help="Play it while it is made.")
 @options.running
+@options.effects
 @options.vocoder
 @options.controls
 @options.addons

@@ -32,6 +32,7 @@ __all__ = ["command"]
 )
 @click.option("--cold", is_flag=True, help="Do not warm the voice up first: trace the very first request.")
 @options.running
+@options.effects
 @options.vocoder
 @options.controls
 @options.addons

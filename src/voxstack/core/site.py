@@ -50,6 +50,10 @@ class Site(Protocol):
         """Wire the StreamableBlock that stands at `key` of this entry."""
         ...
 
+    def addon(self, name: str) -> StreamableBlock:
+        """Wire the whole stack of another addon here, with that addon's own nets."""
+        ...
+
     def need(self, wanted: Ports, given: Ports, *, of: str) -> None:
         """Raise WiringError unless `given` fills every port of `wanted`."""
         ...

@@ -1,4 +1,4 @@
-"""Compile a voice ahead of time: its own nets, and those of the vocoder that it will speak through."""
+"""Compile a voice ahead of time: its own nets, and those of all addons that it will speak through."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,6 +7,7 @@ from pathlib import Path
 from voxstack.engine.library import find_addon
 from voxstack.engine.nets import Running, compile_nets, resolve
 from voxstack.stack.addon import Addon
+from voxstack.stack.nested import nested_names
 
 __all__ = ["compile_addon"]
 
@@ -19,7 +20,7 @@ def compile_addon(
     folders: Sequence[str | Path] = (),
     vocoder: str | Path | None = None,
 ) -> dict[str, list[Path]]:
-    """Write the compiled nets of an addon, and of its vocoder if it needs one; return the files by addon.
+    """Write the compiled nets of an addon, its vocoder and those nested in it; return the files by addon.
 
     Raises:   ConfigError, AddonError or NetError if a net cannot be compiled as the profile says
     """
@@ -27,9 +28,21 @@ def compile_addon(
     fresh = replace(running, artefacts=None)
     written = {addon.name: compile_nets(addon, resolve(addon, fresh), out)}
     below = _vocoder(addon, vocoder, folders)
-    if below is not None:
-        written[below.name] = compile_nets(below, resolve(below, fresh, user=addon), out)
+    waiting = [*_nested(addon, folders), *([below] if below else [])]
+    while waiting:
+        other = waiting.pop()
+        if other.name not in written:
+            written[other.name] = compile_nets(other, resolve(other, fresh, user=addon), out)
+            waiting += _nested(other, folders)
     return written
+
+
+def _nested(addon: Addon, folders: Sequence[str | Path]) -> list[Addon]:
+    beside = Path(addon.files.where).parent
+    return [
+        find_addon(name, [*folders, beside], kind="addon", wanted_by=addon.name)
+        for name in nested_names(addon.config.stack)
+    ]
 
 
 def _vocoder(addon: Addon, wanted: str | Path | None, folders: Sequence[str | Path]) -> Addon | None:

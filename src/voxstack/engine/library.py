@@ -47,7 +47,7 @@ def find_addon(
     name_or_path: str | Path,
     extra: Sequence[str | Path] = (),
     *,
-    kind: Literal["voice", "vocoder"] = "voice",
+    kind: Literal["addon", "voice", "vocoder"] = "voice",
     wanted_by: str = "",
 ) -> Addon:
     """Return the addon at a path, or the first installed one of that name that loads.
@@ -75,7 +75,11 @@ def find_addon(
         return load_addon(path)
     what = f"{kind} '{text}'" + (f", which '{wanted_by}' wants" if wanted_by else "")
     good, _ = installed(extra)
-    names = [name for name, addon in good.items() if (addon.config.takes is not None) == (kind == "vocoder")]
+    names = [
+        name
+        for name, addon in good.items()
+        if kind == "addon" or (addon.config.takes is not None) == (kind == "vocoder")
+    ]
     if not names:
         looked = ", ".join(map(str, folders(extra)))
         raise RequestError(f"no {what}: no {kind} is installed; looked in {looked}", where=kind)

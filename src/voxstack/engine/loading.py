@@ -5,35 +5,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
 from voxstack.core.blocks import StreamableBlock
 from voxstack.core.errors import RequestError, VoxstackError, WiringError
 from voxstack.core.nets import Net
-from voxstack.core.ports import Ports, differences
+from voxstack.core.ports import Port, Ports, differences
+from voxstack.engine.assembly import Assembly, Watch
 from voxstack.engine.fitting import Limits, limits_of
-from voxstack.engine.library import find_addon, installed
-from voxstack.engine.nets import Running, load_nets, resolve
+from voxstack.engine.library import installed
+from voxstack.engine.nets import Running, resolve
 from voxstack.engine.plan import ChunkPlan
 from voxstack.stack.addon import Addon
 from voxstack.stack.containers import StreamableStack
-from voxstack.stack.wire import Block, Wired, wire_stack
+from voxstack.stack.wire import Wired
 
-__all__ = ["Loaded", "Watch", "load_stack"]
+__all__ = ["Loaded", "load_stack"]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """An addon with its nets ready and its stack wired, its vocoder's stack below it if it needs one."""
+    """An addon with its nets ready and its stack wired, its vocoder's and the effects' stack below it.
+
+    sample_rate  of what it gives, in Hz
+    nested       other addons of which the stack stands in this one's
+    """
 
     addon: Addon
     profile: str
     block: StreamableBlock
     nets: dict[str, Net]
     wired: tuple[Wired, ...]
+    sample_rate: int
     vocoder: Addon | None = None
+    nested: tuple[Addon, ...] = ()
     plan: ChunkPlan = ChunkPlan()  # noqa: RUF009 - frozen
 
     @property
@@ -51,16 +57,6 @@ class Loaded:
         sample = soundfile.info(io.BytesIO(self.addon.read(golden.audio)))
         frames = float(rate) * sample.duration * golden.controls.get("speed", 1.0)
         return limits_of(self.nets.values(), golden_ids=len(golden.ids), golden_frames=frames)
-
-
-class Watch(Protocol):
-    """Look into a stack while it works: each method returns what shall stand in the place of what it got.
-
-    That is the thing itself, or one that does the same and looks on.
-    """
-
-    def net(self, name: str, net: Net) -> Net: ...
-    def block(self, path: str, name: str, block: Block) -> Block: ...
 
 
 def load_stack(
@@ -97,58 +93,47 @@ def _load_stack(
     vocoder: str | Path | None,
     watch: Watch | None,
 ) -> Loaded:
-    profile = resolve(addon, running)
-    nets = _watched(load_nets(addon, profile), watch)
-    wired: list[Wired] = []
-    block = wire_stack(
-        addon.config.stack,
-        nets=nets,
-        tensors=addon.request,
-        source=addon.source,
-        frame_rate=addon.frame_rate,
-        mel=addon.mel,
-        seen=wired,
-        watch=watch.block if watch else None,
-    )
+    assembly = Assembly(addon, running, folders, watch)
+    block = assembly.stack(addon, source=addon.source)
     below = None
     if addon.config.gives == "mel":
-        below = _vocoder(addon, block, vocoder, folders)
-        own = _watched(load_nets(below, resolve(below, running, user=addon)), watch, prefix=f"{below.name}/")
-        voiced = wire_stack(
-            below.config.stack,
-            nets=own,
-            tensors=addon.request,
-            source=block.gives,
-            mel=below.mel,
-            seen=wired,
-            root=f"{below.name}: $",
-            watch=watch.block if watch else None,
-        )
+        below = _vocoder(assembly, block, vocoder)
+        voiced = assembly.stack(below, source=block.gives, root=f"{below.name}: $")
         block = StreamableStack((block, voiced))
-        nets |= {f"{below.name}/{key}": net for key, net in own.items()}
     elif vocoder is not None:
         raise RequestError("it makes audio itself and takes no vocoder", where=addon.name)
-    _gives_samples(block, addon, below or addon)
-    plan = ChunkPlan(**profile.chunk_settings())
-    return Loaded(addon, running.name, block, nets, tuple(wired), below, plan)
+    sample_rate = _sample_rate(block, below or addon)
+    effects = running.effects_of(addon.name)
+    if effects:
+        block = StreamableStack((block, assembly.effects(effects, source=block.gives)))
+        rate = _samples(block, where="effects: $.stack").rate or sample_rate
+        if rate != int(rate):
+            raise WiringError(
+                f"the effects give {rate} samples per second, want a whole number", where="effects: $.stack"
+            )
+        sample_rate = int(rate)
+    return Loaded(
+        addon=addon,
+        profile=running.name,
+        block=block,
+        nets=assembly.nets,
+        wired=tuple(assembly.wired),
+        sample_rate=sample_rate,
+        vocoder=below,
+        nested=tuple(assembly.addons),
+        plan=ChunkPlan(**resolve(addon, running).chunk_settings()),
+    )
 
 
-def _watched(nets: dict[str, Net], watch: Watch | None, *, prefix: str = "") -> dict[str, Net]:
-    return {name: watch.net(f"{prefix}{name}", net) for name, net in nets.items()} if watch else nets
-
-
-def _vocoder(
-    addon: Addon, block: StreamableBlock, wanted: str | Path | None, folders: Sequence[str | Path]
-) -> Addon:
+def _vocoder(assembly: Assembly, block: StreamableBlock, wanted: str | Path | None) -> Addon:
     """Return the vocoder's addon, if its mels are the voice's mels."""
+    addon, folders = assembly.voice, assembly.folders
     if "mel" not in block.gives:
         raise WiringError(f"its stack gives {sorted(block.gives)}, not 'mel'", where=f"{addon.name}: $.stack")
     name = addon.config.vocoder if wanted is None else wanted
     if name is None:
         raise WiringError(f"it gives mels but names no vocoder; {_fitting(addon, folders)}", where=addon.name)
-    # A voice that was named by its path finds its vocoder next door.
-    beside = Path(addon.files.where).parent
-    vocoder = find_addon(name, [*folders, beside], kind="vocoder", wanted_by=addon.name)
+    vocoder = assembly.find(name, user=addon, kind="vocoder")
     if vocoder.config.takes != "mel":
         where = f"{addon.name}: $.vocoder" if wanted is None else addon.name
         raise WiringError(f"'{name}' is no vocoder: it does not take mels", where=where)
@@ -175,18 +160,25 @@ def _fitting(addon: Addon, folders: Sequence[str | Path]) -> str:
     return f'choose one with --vocoder, or set "vocoder" in addon.json; those that fit: {", ".join(names)}'
 
 
-def _gives_samples(block: StreamableBlock, addon: Addon, last: Addon) -> None:
-    where = f"{last.name}: $.stack"
+def _samples(block: StreamableBlock, *, where: str) -> Port:
     port = block.gives.get("samples")
     if port is None or len(port.axes) != 1:
         raise WiringError(
             f"a voice ends in 'samples' [samples]; this stack gives {_listed(block.gives)}", where=where
         )
+    return port
+
+
+def _sample_rate(block: StreamableBlock, last: Addon) -> int:
+    """Return the rate of the addon that ends in samples; its stack must say the same."""
+    where = f"{last.name}: $.stack"
+    port = _samples(block, where=where)
     rate = last.config.audio.sample_rate
     if port.rate is not None and port.rate != rate:
         raise WiringError(
             f"the stack gives {port.rate} samples per second, $.audio.sample_rate says {rate}", where=where
         )
+    return rate
 
 
 def _listed(ports: Ports) -> str:

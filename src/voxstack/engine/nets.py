@@ -1,6 +1,7 @@
 """Make an addon's nets ready as a profile says: by which engine, at which sizes, compiled now or before."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from voxstack.core.compiled import CompiledNet, compiled, variants
 from voxstack.core.errors import AddonError, ConfigError, suggest
 from voxstack.core.executables import Executable, FixedAxes
 from voxstack.core.nets import Net
+from voxstack.core.site import Entry
 from voxstack.engine.artefacts import Artefacts, write_artefacts
 from voxstack.engine.manifest import NetPlan
 from voxstack.engine.shared import SHARED
@@ -28,12 +30,18 @@ class Running:
     deployment  what the operator says
     artefacts   folder of nets compiled ahead of time; None: what the deployment file says
     threads     of one net run, whatever the profile says
+    effects     entries of blocks behind a voice's last one; None: what the deployment file says
     """
 
     profile: str | None = None
     deployment: Deployment = NO_DEPLOYMENT
     artefacts: Path | None = None
     threads: int | None = None
+    effects: tuple[Entry, ...] | None = None
+
+    def effects_of(self, addon: str) -> Sequence[Entry]:
+        """Return what changes the sound of an addon behind its last block."""
+        return self.deployment.effects(addon) if self.effects is None else self.effects
 
     @property
     def name(self) -> str:

@@ -11,12 +11,14 @@ import numpy as np
 
 from voxstack.core.errors import ConfigError, RequestError, suggest
 from voxstack.core.ports import Array
+from voxstack.core.site import Entry
 from voxstack.core.text import FrontEnd
 from voxstack.engine.ahead import Speech
+from voxstack.engine.assembly import Watch
 from voxstack.engine.audio import Audio
 from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
-from voxstack.engine.loading import Loaded, Watch, load_stack
+from voxstack.engine.loading import Loaded, load_stack
 from voxstack.engine.nets import Running
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.sentences import ArrivingText, Utterances, WrittenText
@@ -40,6 +42,7 @@ def load(
     artefacts: str | Path | None = None,
     folders: Sequence[str | Path] = (),
     vocoder: str | Path | None = None,
+    effects: Sequence[Entry] | None = None,
     watch: Watch | None = None,
 ) -> "Voice":
     """Return the voice of that name, or the one whose addon is at that path, ready to speak.
@@ -47,7 +50,8 @@ def load(
     In:       profile  how its nets run (default: as the deployment file says, else "cpu"); threads  of
               one net run (default: as the profile says); deployment  path of the operator's file (default:
               $VOXSTACK_DEPLOYMENT, else none); artefacts  folder of nets compiled ahead of time; folders
-              where to look for addons first; vocoder  another one than the addon names; watch  what looks
+              where to look for addons first; vocoder  another one than the addon names; effects  blocks
+              behind the last one, as in a stack (default: as the deployment file says); watch  what looks
               into the stack while it works
     Raises:   RequestError if there is no such voice; AddonError, ConfigError, WiringError or NetError
               if its addon is broken
@@ -55,7 +59,8 @@ def load(
     if threads is not None and threads < 1:
         raise RequestError(f"got {threads}, want 1 or more", where="threads")
     compiled = None if artefacts is None else Path(artefacts)
-    running = Running(profile, load_deployment(deployment), compiled, threads)
+    chosen = None if effects is None else tuple(effects)
+    running = Running(profile, load_deployment(deployment), compiled, threads, chosen)
     return open_voice(name_or_path, running, folders=folders, vocoder=vocoder, watch=watch)
 
 
@@ -96,7 +101,7 @@ class Voice:
     @property
     def sample_rate(self) -> int:
         """Samples per second of its audio."""
-        return (self.loaded.vocoder or self.loaded.addon).config.audio.sample_rate
+        return self.loaded.sample_rate
 
     @cached_property
     def front(self) -> FrontEnd:

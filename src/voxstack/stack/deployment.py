@@ -33,15 +33,20 @@ class DeployedProfile(ProfileConfig):
 
 
 class DeployedAddon(StrictModel):
-    """What an operator says of one addon."""
+    """What an operator says of one addon; `effects` takes the place of those of all addons."""
 
     profiles: dict[str, DeployedProfile] = Field(default_factory=dict)
+    effects: list[dict[str, Any]] | None = None
 
 
 class DeploymentConfig(StrictModel):
-    """The whole of a deployment file; `profile` is the one that runs where none is named."""
+    """The whole of a deployment file; `profile` is the one that runs where none is named.
+
+    `effects` are blocks behind the last one of every voice.
+    """
 
     profile: str | None = None
+    effects: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
     profiles: dict[str, DeployedProfile] = Field(default_factory=dict)
     addons: dict[str, DeployedAddon] = Field(default_factory=dict)
 
@@ -57,6 +62,11 @@ class Deployment:
         """Return what it says of profiles for one addon: of all, then of this one."""
         own = self.config.addons.get(addon)
         return [self.config.profiles, own.profiles if own else {}]
+
+    def effects(self, addon: str) -> list[dict[str, Any]]:
+        """Return the entries of blocks that stand behind a voice's last one."""
+        own = self.config.addons.get(addon)
+        return self.config.effects if own is None or own.effects is None else own.effects
 
     def artefacts(self, profile: str, addon: str) -> Path | None:
         """Return the folder of nets compiled for a profile, if it names one; paths count from the file."""

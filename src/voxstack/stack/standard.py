@@ -5,6 +5,7 @@ from voxstack.core.registry import Registry
 __all__ = ["REGISTRY", "STANDARD"]
 
 STANDARD = {
+    "Addon.v1": "voxstack.stack.nested:NestedAddon",
     "AutoregressiveDecoder.v1": "voxstack.stages.decoder.autoregressive:AutoregressiveDecoder",
     "Decoder.v1": "voxstack.stages.decoder.decoder:Decoder",
     "Encoders.v1": "voxstack.stages.encoders.encoders:Encoders",

@@ -10,14 +10,17 @@ from voxstack.core.errors import ConfigError, WiringError, suggest
 from voxstack.core.nets import Net, Nets
 from voxstack.core.ports import MelFormat, Ports, differences
 from voxstack.core.registry import Registry
-from voxstack.core.site import Entry
+from voxstack.core.site import Entry, Site
 from voxstack.stack.containers import StreamableStack
 from voxstack.stack.standard import REGISTRY
 from voxstack.stack.strict import validated
 
-__all__ = ["Block", "Wired", "wire_stack"]
+__all__ = ["Addons", "Block", "Wired", "wire_stack"]
 
 Block: TypeAlias = SequenceBlock | StreamableBlock
+
+Addons: TypeAlias = Callable[[str, Site], StreamableBlock]
+"""Wires the stack of the addon of that name at a site."""
 
 MANY = {
     "SequenceBlock": ("SequenceBlockContainer", "blocks"),
@@ -51,6 +54,7 @@ class _Place:
     registry: Registry
     seen: list[Wired]
     watch: Callable[[str, str, Block], Block] | None
+    addons: Addons | None
 
     def net(self, name: str | None, *, role: str) -> Net:
         if name is not None:
@@ -77,6 +81,14 @@ class _Place:
     def streamable(self, entry: Entry, key: str, *, tensors: Ports, source: Ports | None) -> StreamableBlock:
         path = f"{self.path}.{key}" if key else self.path
         return replace(self, path=path, tensors=tensors, source=source).wire(entry, "StreamableBlock")
+
+    def addon(self, name: str) -> StreamableBlock:
+        if self.addons is None:
+            raise ConfigError(
+                f"the stack of addon '{name}' cannot be wired here: only a voice that is loaded finds others",
+                where=self.path,
+            )
+        return self.addons(name, self)
 
     def need(self, wanted: Ports, given: Ports, *, of: str) -> None:
         for name, port in wanted.items():
@@ -136,6 +148,7 @@ def wire_stack(
     seen: list[Wired] | None = None,
     root: str = "$",
     watch: Callable[[str, str, Block], Block] | None = None,
+    addons: Addons | None = None,
 ) -> StreamableBlock:
     """Return the StreamableBlock that a `stack` attribute describes: a list is a StreamableStack.
 
@@ -144,11 +157,12 @@ def wire_stack(
               source   ports of the stream above, if this stack stands under another
               seen     is filled with each block wired, inner ones first
               root     what paths start with, where a voice is wired from several addons
-              watch    is given path, type and block; returns what shall stand there (`engine.loading.Watch`)
+              addons   wires the stack of another addon where an entry names one
+              watch    is given path, type and block; returns what shall stand there (`engine.assembly.Watch`)
     Raises:   ConfigError (an entry is wrong) or WiringError (two blocks do not fit), with JSON path
     """
     seen = seen if seen is not None else []
-    place = _Place(root, nets, tensors, source, frame_rate, mel, registry, seen, watch)
+    place = _Place(root, nets, tensors, source, frame_rate, mel, registry, seen, watch, addons)
     block = StreamableStack.wire(StreamableStack.Options(stack), place)
     place.seen.append(Wired(f"{root}.stack", "StreamableStack", block, is_container=True))
     if block.consumes and source is None:

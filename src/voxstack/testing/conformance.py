@@ -56,8 +56,11 @@ def check_addon(
     A profile other than the reference ("cpu") is held against it, net by net and as audio. Under the
     reference, the addon's own and the deployment file's profiles are, if they can run here.
 
+    Effects that a deployment file puts behind every voice are left out: they are not the addon's.
+
     Raises:   RequestError if there is no such addon
     """
+    running = replace(running, effects=())
     try:
         addon = find_addon(name_or_path, folders)
         addon.verify()
