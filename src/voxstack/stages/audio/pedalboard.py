@@ -9,9 +9,9 @@ import numpy as np
 
 from voxstack.core.blocks import Stream, Timing
 from voxstack.core.errors import ConfigError, NetError
-from voxstack.core.ports import Ports, Tensors
+from voxstack.core.ports import Port, Ports, Tensors
 from voxstack.core.site import Site
-from voxstack.stages.audio.grid import GridStream, Process, Samples, delay_of
+from voxstack.stages.audio.grid import GridStream, Samples, delay_of
 from voxstack.stages.audio.pedalboard_plugins import chain, check_plugins
 from voxstack.stages.audio.sampled import SAMPLES, samples_above
 
@@ -28,8 +28,8 @@ MOST_TAIL_MS = 30_000.0
 class Pedalboard:
     """A chain of pedalboard's own plugins; what they hold back is waited for, so nothing is late.
 
-    The library is under the GPL, version 3. It is installed only with the extra `pedalboard`, and loaded only where
-    a stack names this block. Plugins from files (VST3, Audio Unit) are not loaded.
+    The library is under the GPL, version 3. It is installed only with the extra `pedalboard`, and loaded
+    only where a stack names this block. Plugins from files (VST3, Audio Unit) are not loaded.
 
     In:       samples  float32 [n]
     Out:      samples  float32 [n + tail]
@@ -42,7 +42,7 @@ class Pedalboard:
 
     @dataclass(frozen=True)
     class Options:
-        """`plugins` stand in their order, each as {"plugin": "Reverb", "room_size": 0.3}; tail_ms is for how long they ring on behind the end."""
+        """plugins as {"plugin": "Reverb", "room_size": 0.3}, in their order; they ring on for tail_ms."""
 
         plugins: list[dict[str, Any]]
         tail_ms: float = 0.0
@@ -54,7 +54,7 @@ class Pedalboard:
     gives: Ports
     timing: Timing
     consumes: Ports | None = field(default_factory=lambda: SAMPLES)
-    takes: Ports = field(default_factory=dict)
+    takes: Ports = field(default_factory=dict[str, Port])
 
     @classmethod
     def wire(cls, options: Options, site: Site) -> "Pedalboard":

@@ -1,6 +1,7 @@
 """Make plugins of the pedalboard library from JSON: those that are part of it, and nothing from a file.
 
-The library (GPL, version 3) comes with the optional extra `pedalboard` and is loaded when a stack names its block.
+The library (GPL, version 3) comes with the optional extra `pedalboard` and is loaded when a stack names its
+block.
 """
 
 from collections.abc import Mapping
@@ -133,10 +134,13 @@ def _check_value(default: Any, value: Any, path: str) -> None:
     elif isinstance(default, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"got {value!r:.40}, want a number", where=path)
-    elif not isinstance(value, str) or value not in type(default).__members__:
-        raise ConfigError(
-            f"got {value!r:.40}, want one of {', '.join(type(default).__members__)}", where=path
-        )
+    elif not isinstance(value, str) or value not in _choices(default):
+        raise ConfigError(f"got {value!r:.40}, want one of {', '.join(_choices(default))}", where=path)
+
+
+def _choices(default: Any) -> dict[str, Any]:
+    """Return the values of a parameter that is one of several, by name."""
+    return dict(default.__class__.__members__)
 
 
 def _made(pedalboard: Any, entry: Mapping[str, Any]) -> Any:
@@ -145,5 +149,5 @@ def _made(pedalboard: Any, entry: Mapping[str, Any]) -> Any:
     given = {key: value for key, value in entry.items() if key != "plugin"}
     for key, value in given.items():
         if isinstance(value, str):
-            given[key] = type(defaults[key]).__members__[value]
+            given[key] = _choices(defaults[key])[value]
     return kind(**given)

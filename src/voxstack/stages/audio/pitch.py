@@ -1,12 +1,12 @@
 """Speak higher or lower, at the same speed."""
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-
 from voxstack.core.blocks import Stream, Timing
 from voxstack.core.errors import ConfigError
-from voxstack.core.ports import Ports, Tensors
+from voxstack.core.ports import Port, Ports, Tensors
 from voxstack.core.site import Site
 from voxstack.stages.audio.grid import GridStream, Process, Samples, delay_of
 from voxstack.stages.audio.resample import soxr_process
@@ -16,6 +16,7 @@ from voxstack.stages.audio.wsola import Segments, Wsola
 
 __all__ = ["Pitch"]
 
+ONE = Fraction(1)
 MOST = 12.0
 FINEST = 10_000
 """Greatest denominator of the ratio of two pitches: less than a thousandth of a semitone off."""
@@ -32,7 +33,7 @@ class Pitch:
 
     In:       samples  float32 [n]
     Out:      samples  float32 [n]
-    Timing:   1 → 1, looks ahead some 100 ms (measured when wired)
+    Timing:   1 → 1, looks ahead some 150 ms (of which the resampler's part is measured when wired)
     Source:   as Tempo, then as Resample
     Raises:   ConfigError if semitones is out of range, WiringError without a sample rate
     """
@@ -49,7 +50,7 @@ class Pitch:
     gives: Ports
     timing: Timing
     consumes: Ports | None = field(default_factory=lambda: SAMPLES)
-    takes: Ports = field(default_factory=dict)
+    takes: Ports = field(default_factory=dict[str, Port])
 
     @classmethod
     def wire(cls, options: Options, site: Site) -> "Pitch":
@@ -64,7 +65,9 @@ class Pitch:
         gives = {"samples": port}
         if ratio == 1:
             return cls(ratio, segments, 0, gives, Timing())
-        delay = delay_of(shifting(segments), block=BLOCK, steps=Fraction(1), trial=BLOCK * 512)
+        # What stretching holds back depends on what is said, so the most is taken; the rest is measured.
+        behind = delay_of(soxr_process(ratio, ONE), block=segments.hop, steps=1 / ratio, trial=BLOCK * 512)
+        delay = segments.ahead + math.ceil(behind / ratio)
         timing = Timing(left=delay, right=delay, lookahead=delay + BLOCK)
         return cls(ratio, segments, delay, gives, timing)
 
@@ -73,13 +76,13 @@ class Pitch:
         if self.ratio == 1:
             return source
         process = shifting(self.segments)
-        return GridStream(source, process, block=BLOCK, steps=Fraction(1), delay=self.delay)
+        return GridStream(source, process, block=BLOCK, steps=ONE, delay=self.delay)
 
 
 def shifting(segments: Segments) -> Process:
     """Return what shifts one utterance by 1 / the rate of its segments."""
     stretch = Wsola(segments, spare=SPARE)
-    back = soxr_process(1 / segments.rate, Fraction(1))
+    back = soxr_process(1 / segments.rate, ONE)
     arrived = given = 0
 
     def process(samples: Samples, *, last: bool) -> Samples:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from voxstack.core.blocks import Stream, Timing
 from voxstack.core.errors import ConfigError
-from voxstack.core.ports import Ports, Tensors
+from voxstack.core.ports import Port, Ports, Tensors
 from voxstack.core.site import Site
 from voxstack.stages.audio.grid import GridStream, Process, Samples, delay_of
 from voxstack.stages.audio.sampled import SAMPLES, samples_above
@@ -30,7 +30,8 @@ def soxr_process(given: Fraction, wanted: Fraction, quality: str = "high") -> Pr
     )
 
     def process(samples: Samples, *, last: bool) -> Samples:
-        return stream.resample_chunk(samples, last=last)
+        resampled: Samples = stream.resample_chunk(samples, last=last)
+        return resampled
 
     return process
 
@@ -62,7 +63,7 @@ class Resample:
     gives: Ports
     timing: Timing
     consumes: Ports | None = field(default_factory=lambda: SAMPLES)
-    takes: Ports = field(default_factory=dict)
+    takes: Ports = field(default_factory=dict[str, Port])
 
     @classmethod
     def wire(cls, options: Options, site: Site) -> "Resample":
@@ -78,9 +79,7 @@ class Resample:
             return cls(rate, wanted, options.quality, 0, gives, Timing())
         # What soxr holds back grows with the ratio; some of its inner buffers are longer than its filter.
         trial = BLOCK * (512 + 32 * int(max(steps, 1 / steps)))
-        delay = delay_of(
-            soxr_process(rate, wanted, options.quality), block=BLOCK, steps=steps, trial=trial
-        )
+        delay = delay_of(soxr_process(rate, wanted, options.quality), block=BLOCK, steps=steps, trial=trial)
         ahead = delay + BLOCK
         timing = Timing(steps, left=delay, right=delay, lookahead=ahead, rounding=HALF)
         return cls(rate, wanted, options.quality, delay, gives, timing)

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from voxstack.core.blocks import Stream, Timing
 from voxstack.core.errors import ConfigError
-from voxstack.core.ports import Ports, Tensors
+from voxstack.core.ports import Port, Ports, Tensors
 from voxstack.core.site import Site
 from voxstack.stages.audio.grid import GridStream
 from voxstack.stages.audio.resample import HALF
@@ -28,8 +28,8 @@ class Tempo:
 
     In:       samples  float32 [n]
     Out:      samples  float32 [m], m = n / rate, rounded (halves up)
-    Timing:   1 → 1 / rate, looks ahead 44 ms, and 12 ms · rate, and a block of 256 samples; where a segment is
-              taken follows from all before it
+    Timing:   1 → 1 / rate, looks ahead 32 ms, and 12 ms · rate, and a block of 256 samples; where a
+              segment is taken follows from all before it
     Source:   waveform-similarity overlap-add, see voxstack.stages.audio.wsola
     Raises:   ConfigError if rate is out of range, WiringError without a sample rate
     """
@@ -44,7 +44,7 @@ class Tempo:
     gives: Ports
     timing: Timing
     consumes: Ports | None = field(default_factory=lambda: SAMPLES)
-    takes: Ports = field(default_factory=dict)
+    takes: Ports = field(default_factory=dict[str, Port])
 
     @classmethod
     def wire(cls, options: Options, site: Site) -> "Tempo":
@@ -56,10 +56,8 @@ class Tempo:
         gives = {"samples": port}
         if rate == 1:
             return cls(segments, gives, Timing())
-        reach = segments.hop + segments.search
-        timing = Timing(
-            1 / rate, left=reach, right=reach, lookahead=segments.ahead + BLOCK, rounding=HALF
-        )
+        reach = segments.ahead
+        timing = Timing(1 / rate, left=reach, right=reach, lookahead=reach + BLOCK, rounding=HALF)
         return cls(segments, gives, timing)
 
     def open(self, tensors: Tensors, source: Stream | None) -> Stream:

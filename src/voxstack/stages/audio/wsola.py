@@ -80,7 +80,7 @@ class Wsola:
         self._given = 0
 
     def total(self, steps: int) -> int:
-        """Return how many samples `steps` of input become: steps / rate, rounded (halves up), and the spare."""
+        """Return how many samples `steps` of input become: steps / rate, rounded, halves up; and the spare."""
         return math.floor(steps / self._segments.rate + Fraction(1, 2)) + self._spare
 
     def feed(self, samples: Samples, *, last: bool) -> Samples:
@@ -89,7 +89,7 @@ class Wsola:
         self._arrived += samples.size
         total = self.total(self._arrived) if last else None
         made: list[Wave] = []
-        while (total is None and self._reach() <= self._arrived) or (total is not None and self._given < total):
+        while self._reach() <= self._arrived if total is None else self._given < total:
             made.append(self._step())
         joined = np.concatenate(made or [np.zeros(0)]).astype(np.float32)
         if total is not None and self._given > total:
@@ -112,7 +112,8 @@ class Wsola:
         self._place = self._best(going_on, after)
         self._given += hop
         before, next_ = going_on[:hop], self._segment(self._place)[:hop]
-        return next_ + (before - next_) * self._falling
+        shared: Wave = next_ + (before - next_) * self._falling
+        return shared
 
     def _best(self, like: Wave, after: float) -> float:
         """Return the place near the ideal one where the input is most like `like`, a segment."""
@@ -139,15 +140,17 @@ class Wsola:
             return self._at(whole - hop, 2 * hop)
         offsets = np.arange(-TAPS + 1, TAPS + 1) - part
         kernel = np.sinc(offsets) * (0.5 + 0.5 * np.cos(np.pi * offsets / TAPS))
-        return np.correlate(self._at(whole - hop - TAPS + 1, 2 * (hop + TAPS) - 1), kernel, "valid")
+        around = self._at(whole - hop - TAPS + 1, 2 * (hop + TAPS) - 1)
+        return np.correlate(around, kernel, "valid").astype(np.float64)
 
     def _at(self, start: int, size: int) -> Wave:
         """Return input from `start` on; silence stands beyond the utterance's ends."""
         lo, hi = max(start, self._base), min(start + size, self._arrived)
         if hi <= lo:
             return np.zeros(size)
-        inner = self._input[lo - self._base : hi - self._base]
-        return np.pad(inner, (lo - start, start + size - hi))
+        wave = np.zeros(size)
+        wave[lo - start : hi - start] = self._input[lo - self._base : hi - self._base]
+        return wave
 
     def _forget(self) -> None:
         segments = self._segments
