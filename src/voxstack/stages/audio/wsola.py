@@ -80,7 +80,7 @@ class Wsola:
         self._given = 0
 
     def total(self, steps: int) -> int:
-        """Return how many samples `steps` of input become: steps / rate, rounded, halves up; and the spare."""
+        """Return how many samples `steps` of input become: steps / rate, rounded (halves up), and spare."""
         return math.floor(steps / self._segments.rate + Fraction(1, 2)) + self._spare
 
     def feed(self, samples: Samples, *, last: bool) -> Samples:
@@ -122,13 +122,15 @@ class Wsola:
         if abs(after - ideal) < 1:
             return after  # the wave may simply go on
         there = self._at(ideal - search - hop, 2 * (search + hop))
+        found = np.correlate(there, like, "valid")
+        if not np.isfinite(found).all():
+            return float(ideal)  # what is no number is like nothing
         energies = np.concatenate([[0.0], np.cumsum(there * there)])
         energies = energies[2 * hop :] - energies[: -2 * hop]
         scale = np.sqrt(np.maximum(energies, 0.0) * (like @ like))
-        found = np.correlate(there, like, "valid")
         alike = np.where(scale > QUIET, found / np.maximum(scale, QUIET), 0.0)
         alike -= NEARER * np.abs(np.arange(-search, search + 1)) / search
-        best = int(np.argmax(np.nan_to_num(alike, nan=-1.0)))
+        best = int(np.argmax(alike))
         return float(ideal - search + best + _summit(alike[max(best - 1, 0) : best + 2]))
 
     def _segment(self, middle: float) -> Wave:
@@ -163,7 +165,7 @@ class Wsola:
 
 def _summit(alike: Wave) -> float:
     """Return where a parabola through three neighbours has its top, from the middle one: -0.5 to 0.5."""
-    if alike.size < 3 or not np.isfinite(alike).all():
+    if alike.size < 3:
         return 0.0
     left, middle, right = alike
     bend = left - 2 * middle + right
