@@ -1,4 +1,4 @@
-"""Blocks of one size: whatever is read, a process sees the same blocks, and its source no more than it must."""
+"""Blocks of one size: whatever is read, a process sees the same ones."""
 
 from fractions import Fraction
 

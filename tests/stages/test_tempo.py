@@ -117,8 +117,8 @@ def test_it_keeps_the_law_to_the_bit(seed, size, cut, rate):
 
 @pytest.mark.parametrize("rate", [0.5, 0.8, 1.25, 2.0])
 def test_it_places_segments_as_a_plain_search_does(rate):
-    samples = np.convolve(murmur(3, 5000), np.hanning(40) / 20, "same").astype(np.float32)
-    got, expected = stretched(rate, samples), reference(rate, samples)
+    samples = np.convolve(murmur(3, 2500) + tone(180)[:2500], np.hanning(40) / 20, "same").astype(np.float32)
+    got, expected = stretched(rate, samples)[: -3 * 192], reference(rate, samples)[: -3 * 192]
     assert np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2)) < 1e-3
 
 

@@ -30,7 +30,6 @@ PLUGINS = frozenset(
         "Limiter",
         "LowShelfFilter",
         "LowpassFilter",
-        "MP3Compressor",
         "NoiseGate",
         "PeakFilter",
         "Phaser",
@@ -46,6 +45,7 @@ OTHERS = {
     "VST3Plugin": "it loads a program",
     "AudioUnitPlugin": "it loads a program",
     "GSMFullRateCompressor": "in blocks it gives other samples than at once",
+    "MP3Compressor": "in blocks it gives other samples than at once",
     "PitchShift": "in blocks it gives other samples than at once; use the block 'Pitch'",
 }
 """What may not, and why."""
