@@ -24,3 +24,10 @@ def test_context_after_an_upsampling_block_costs_fewer_of_its_input_steps():
 def test_a_block_that_needs_everything_makes_the_chain_need_everything():
     assert Timing().then(Timing(lookahead=None)).lookahead is None
     assert Timing(lookahead=None).then(Timing()).lookahead is None
+
+
+def test_a_tail_is_changed_by_what_stands_below_and_roundings_add_up():
+    echo = Timing(tail=Fraction(300))
+    halved = Timing(Fraction(1, 2), tail=Fraction(10), rounding=Fraction(1, 2))
+    assert echo.then(halved) == Timing(Fraction(1, 2), tail=Fraction(160), rounding=Fraction(1, 2))
+    assert halved.then(halved).rounding == Fraction(3, 4)

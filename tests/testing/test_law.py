@@ -1,6 +1,7 @@
 """The law passes what keeps it and tells what breaks it, and where."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -108,6 +109,21 @@ def test_a_last_frame_that_only_chunks_lose_is_caught():
 def test_a_wrong_hop_is_caught():
     block = Block(windows(), timing=Timing(steps=2, lookahead=1 + 2 * 2))
     assert fault(block) == "Block: 40 input steps at 2 output steps each make 80; the whole read has 40 (-40)"
+
+
+def test_a_tail_that_does_not_come_is_caught():
+    block = Block(windows(), timing=replace(OVERLAPPING, tail=Fraction(3)))
+    assert fault(block) == (
+        "Block: 40 input steps at 1 output steps each and a tail of 3 make 43; the whole read has 40 (-3)"
+    )
+
+
+def test_a_number_of_steps_that_is_not_whole_may_be_rounded_and_no_more():
+    timing = Timing(Fraction(79, 80), lookahead=1 + 2 * 2, rounding=Fraction(1, 2))
+    check_streamable(Block(windows(), timing=timing), tensors={}, source=RAMP)
+    assert fault(Block(windows(), timing=replace(timing, rounding=Fraction(1, 4)))) == (
+        "Block: 40 input steps at 79/80 output steps each make 79/2; the whole read has 40 (+0.5)"
+    )
 
 
 def test_noise_drawn_per_chunk_is_caught():

@@ -21,6 +21,7 @@ from voxstack.core.ports import Ports, Tensors
 __all__ = ["SequenceBlock", "Stream", "StreamableBlock", "Timing"]
 
 ONE = Fraction(1)
+NONE = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,17 @@ class Timing:
     right      input steps after its own that an output step depends on
     lookahead  input steps after its own that the block may pull before it gives an output step;
                None: all of them (the block needs the whole utterance)
+    tail       output steps that follow those of the last input step
+    rounding   by how much the number of output steps may differ from input steps · steps + tail,
+               where that is no whole number
     """
 
     steps: Fraction = ONE
     left: int = 0
     right: int = 0
     lookahead: int | None = 0
+    tail: Fraction = NONE
+    rounding: Fraction = NONE
 
     def then(self, below: "Timing") -> "Timing":
         """Return the timing of this block followed by `below`, in this block's input steps."""
@@ -49,6 +55,8 @@ class Timing:
             left=self.left + math.ceil(below.left / self.steps),
             right=self.right + math.ceil(below.right / self.steps),
             lookahead=ahead,
+            tail=self.tail * below.steps + below.tail,
+            rounding=self.rounding * below.steps + below.rounding,
         )
 
 

@@ -116,10 +116,12 @@ class _Law:
     def check_count(self, steps: int) -> None:
         if self.source is None:
             return
-        wanted = length(self.source) * self.block.timing.steps
-        if steps != wanted:
+        timing = self.block.timing
+        wanted = length(self.source) * timing.steps + timing.tail
+        if abs(steps - wanted) > timing.rounding:
+            tail = f" and a tail of {timing.tail}" if timing.tail else ""
             self.fail(
-                f"{length(self.source)} input steps at {self.block.timing.steps} output steps each make "
+                f"{length(self.source)} input steps at {timing.steps} output steps each{tail} make "
                 f"{wanted}; the whole read has {steps} ({float(steps - wanted):+g})"
             )
 
