@@ -5,13 +5,19 @@ from voxstack.core.registry import Registry
 __all__ = ["REGISTRY", "STANDARD"]
 
 STANDARD = {
+    "AlignmentPlot.v1": "voxstack.stages.audio.diagnostics.alignment_plot:AlignmentPlot",
     "AutoregressiveDecoder.v1": "voxstack.stages.decoder.autoregressive:AutoregressiveDecoder",
+    "Compare.v1": "voxstack.stages.audio.diagnostics.compare:Compare",
     "Decoder.v1": "voxstack.stages.decoder.decoder:Decoder",
     "Encoders.v1": "voxstack.stages.encoders.encoders:Encoders",
     "Limiter.v1": "voxstack.stages.audio.limiter:Limiter",
+    "MelPlot.v1": "voxstack.stages.audio.diagnostics.mel_plot:MelPlot",
+    "Probe.v1": "voxstack.stages.audio.diagnostics.probe:Probe",
     "SequenceBlockContainer.v1": "voxstack.stack.containers:SequenceBlockContainer",
     "StreamablePipeline.v1": "voxstack.stack.containers:StreamablePipeline",
     "StreamableStack.v1": "voxstack.stack.containers:StreamableStack",
+    "Tap.v1": "voxstack.stages.audio.diagnostics.tap:Tap",
+    "Timer.v1": "voxstack.stages.audio.diagnostics.timer:Timer",
     "Upsampler.v1": "voxstack.stages.upsampler.repeat:Upsampler",
     "Vocoder.v1": "voxstack.stages.vocoder.vocoder:Vocoder",
 }

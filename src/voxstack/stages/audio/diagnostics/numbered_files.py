@@ -1,0 +1,97 @@
+"""Name the files that diagnostics write: numbered, never one over another, no more than so many."""
+
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from voxstack.core.errors import ConfigError
+
+__all__ = ["NumberedFiles"]
+
+NAME = re.compile(r"[\w-][\w .-]*")
+
+
+@dataclass(frozen=True)
+class NumberedFiles:
+    """Files of one name in a folder: NAME-UTTERANCE.ENDING, NAME-UTTERANCE-2.ENDING the next time, and so on.
+
+    In:       most  of them that may be there; what is full stays as it is
+    """
+
+    folder: Path
+    name: str
+    most: int
+
+    @classmethod
+    def within(cls, folder: str, name: str, most: int, *, path: str) -> "NumberedFiles":
+        """Make the folder if it is missing; raise ConfigError, below `path`, if no file can be made in it."""
+        if not NAME.fullmatch(name):
+            raise ConfigError(
+                f"got '{name}', want letters, digits, spaces and .-_ only: it is a part of file names",
+                where=f"{path}.name",
+            )
+        if most < 1:
+            raise ConfigError(f"got {most}, want 1 or more", where=f"{path}.most_files")
+        made = Path(folder)
+        trial = made / f".{name}.{secrets.token_hex(4)}.trial"
+        try:
+            made.mkdir(parents=True, exist_ok=True)
+            trial.touch(exist_ok=False)
+            trial.unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"no file can be made in '{folder}': {error.strerror}; name a folder that can be written to",
+                where=f"{path}.path",
+            ) from error
+        return cls(made, name, most)
+
+    def claim(self, utterance: int, endings: Sequence[str]) -> list[Path]:
+        """Return empty new files, one for each ending, alike but for it; none if there are too many.
+
+        Raises:   OSError
+        """
+        there = [name for name in self._names() if re.match(rf"{re.escape(self.name)}-\d{{4,}}\b", name)]
+        if len(there) + len(endings) > self.most:
+            return []
+        stem = f"{self.name}-{utterance:04d}"
+        taken = sum(bool(re.match(rf"{re.escape(stem)}\b", name)) for name in there) // len(endings)
+        for take in count(taken + 1):
+            numbered = stem if take == 1 else f"{stem}-{take}"
+            files = [self.folder / f"{numbered}{ending}" for ending in endings]
+            if self._make(files):
+                return files
+        raise AssertionError("numbers do not end")
+
+    def write(self, utterance: int, ending: str, data: bytes) -> Path | None:
+        """Write a file whole or not at all; return None if there are too many.
+
+        Raises:   OSError
+        """
+        partial = self.folder / f".{self.name}.{secrets.token_hex(4)}.partial"
+        try:
+            partial.write_bytes(data)
+            claimed = self.claim(utterance, [ending])
+            return partial.replace(claimed[0]) if claimed else None
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _names(self) -> Iterator[str]:
+        return (path.name for path in self.folder.iterdir())
+
+    def _make(self, files: Sequence[Path]) -> bool:
+        """Make all files, or none if one of them is there."""
+        made: list[Path] = []
+        try:
+            for file in files:
+                file.touch(exist_ok=False)
+                made.append(file)
+        except OSError as error:
+            for file in made:
+                file.unlink()
+            if isinstance(error, FileExistsError):
+                return False
+            raise
+        return True
