@@ -59,11 +59,6 @@ class Compare:
                     "it reads no stream, so what stands above would be lost; put Compare at the head",
                     where=f"{site.path}.{key}",
                 )
-            if site.source is None and branch.consumes:
-                raise WiringError(
-                    f"it wants a stream above it ({', '.join(branch.consumes)}), but Compare heads the stack",
-                    where=f"{site.path}.{key}",
-                )
         site.need(a.gives, b.gives, of="branch b")
         if a.timing.steps != b.timing.steps:
             raise WiringError(
@@ -71,7 +66,8 @@ class Compare:
                 "want the same of both, to be compared place by place",
                 where=site.path,
             )
-        consumes = None if site.source is None else {**(a.consumes or {}), **(b.consumes or {})}
+        is_head = a.consumes is None and b.consumes is None
+        consumes = None if is_head else {**(a.consumes or {}), **(b.consumes or {})}
         place = Place.of(site, options.name, a.gives)
         return cls(place, a, b, {**a.takes, **b.takes}, consumes, a.gives, _both(a.timing, b.timing))
 

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -53,7 +53,7 @@ class NumberedFiles:
 
         Raises:   OSError
         """
-        there = [name for name in self._names() if re.match(rf"{re.escape(self.name)}-\d{{4,}}\b", name)]
+        there = self._there()
         if len(there) + len(endings) > self.most:
             return []
         stem = f"{self.name}-{utterance:04d}"
@@ -78,8 +78,16 @@ class NumberedFiles:
         finally:
             partial.unlink(missing_ok=True)
 
-    def _names(self) -> Iterator[str]:
-        return (path.name for path in self.folder.iterdir())
+    def is_full(self) -> bool:
+        """Say whether there may be no more files.
+
+        Raises:   OSError
+        """
+        return len(self._there()) >= self.most
+
+    def _there(self) -> list[str]:
+        ours = re.compile(rf"{re.escape(self.name)}-\d{{4,}}\b")
+        return [path.name for path in self.folder.iterdir() if ours.match(path.name)]
 
     def _make(self, files: Sequence[Path]) -> bool:
         """Make all files, or none if one of them is there."""

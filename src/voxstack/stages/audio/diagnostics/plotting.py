@@ -47,7 +47,8 @@ class Sheet:
                 f"got {options.most_s} s, want more than 0, at most 600", where=f"{site.path}.most_s"
             )
         require_matplotlib(site.path)
-        files = NumberedFiles.within(options.path, options.name or name, options.most_files, path=site.path)
+        name = name if options.name is None else options.name
+        files = NumberedFiles.within(options.path, name, options.most_files, path=site.path)
         place = Place.of(site, options.name, site.source or {})
         return cls(kind, place, files, options.format, place.most(options.most_s))
 
@@ -75,9 +76,11 @@ class Sheet:
             draw(axes)
             axes.set(xlim=(0, shown / self.rate), xlabel="step" if rate is None else "seconds")
 
-        data = picture(drawn, title=title, wide_in=9.0, high_in=high_in, form=self.form)
+        path = None
         try:
-            path = self.files.write(utterance, f".{self.form}", data)
+            if not self.files.is_full():
+                data = picture(drawn, title=title, wide_in=9.0, high_in=high_in, form=self.form)
+                path = self.files.write(utterance, f".{self.form}", data)
         except OSError as error:
             self.report("failed", steps, f"no picture could be written: {error.strerror}")
             return

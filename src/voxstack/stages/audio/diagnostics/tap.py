@@ -85,7 +85,10 @@ class Tap(PassingBlock):
         files = None
         if options.path is not None:
             files = NumberedFiles.within(
-                options.path, options.name or "tap", options.most_files, path=site.path
+                options.path,
+                "tap" if options.name is None else options.name,
+                options.most_files,
+                path=site.path,
             )
         takes = cls.told(site, [name for name in names if name not in flow])
         most = place.most(options.most_s) if options.most_steps is None else options.most_steps
