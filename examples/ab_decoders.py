@@ -5,6 +5,7 @@
 The stack of the addon `tone-ab` holds both: `Compare` passes on the first and reports how the second
 differs; a `Tap` in each branch hands its mels to whoever listens.
 """
+# ruff: noqa: INP001 - a program that is run by its path
 
 import sys
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Make the toy addon `tone-ab`: the voice `tone` with a second decoder, held against the first while it speaks.
+"""Make the toy addon `tone-ab`: the voice `tone` with a second decoder that is held against the first.
 
 Run it to write it to examples/addons, beside its vocoder:
 
@@ -50,7 +50,7 @@ def make_tone_ab(folder: Path, *, name: str = "tone-ab") -> Path:
     config = json.loads((folder / "addon.json").read_text())
     described = {key: value for key, value in config["nets"]["decoder"].items() if key != "file"}
     bands = len(make_tone.LETTERS)
-    model = make_tone._model(
+    model = make_tone.net_model(
         "coarse",
         described,
         [helper.make_node("Conv", ["hidden", "kernel"], ["mel"], pads=[2, 2], group=bands)],
