@@ -25,8 +25,9 @@ TEXT = "Abc def. Ghi jkl."
 
 
 @pytest.fixture
-def addons(tmp_path):
+def addons(tmp_path, monkeypatch):
     """Return a folder with copies of the toy addons, to be changed."""
+    monkeypatch.chdir(tmp_path)
     shutil.copytree(ADDONS, tmp_path / "addons")
     return tmp_path / "addons"
 

@@ -30,6 +30,12 @@ each_block = pytest.mark.parametrize("name", BLOCKS)
 each_flow = pytest.mark.parametrize("flow", ABOVE)
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Work where files may be written."""
+    monkeypatch.chdir(tmp_path)
+
+
 def wire(name, flow, folder):
     kind, _, in_files = name.partition(" ")
     entry = {"type": kind}

@@ -31,6 +31,12 @@ TENSORS = {
 each_plot = pytest.mark.parametrize("kind", ["MelPlot", "AlignmentPlot"])
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Work where files may be written."""
+    monkeypatch.chdir(tmp_path)
+
+
 def wire(kind, folder, source=FLOW, tensors=TENSORS, **options):
     entry = {"type": kind, "path": str(folder), **options}
     return wire_stack([entry], nets={}, tensors=tensors, source=source, mel=MEL).blocks[0]
@@ -277,7 +283,7 @@ def test_bounds_that_make_no_sense_are_refused(kind, tmp_path):
         "$.stack[0].most_s: got 0.0 s, want more than 0, at most 600"
     )
     assert fault(ConfigError, kind, tmp_path, most_files=0) == (
-        "$.stack[0].most_files: got 0, want 1 or more"
+        "$.stack[0].most_files: got 0, want 1 to 10000"
     )
 
 

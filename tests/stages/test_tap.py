@@ -31,6 +31,12 @@ TENSORS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Work where files may be written."""
+    monkeypatch.chdir(tmp_path)
+
+
 def wire(source=SAMPLES, **options):
     return wire_stack([{"type": "Tap", **options}], nets={}, tensors=TENSORS, source=source).blocks[0]
 
@@ -269,6 +275,24 @@ def test_a_name_that_leads_elsewhere_is_refused(name, tmp_path):
     )
 
 
+@pytest.mark.parametrize("climbs", [False, True])
+def test_an_addon_may_not_write_where_it_likes(climbs, tmp_path, monkeypatch):
+    base = tmp_path / "allowed"
+    monkeypatch.setenv("VOXSTACK_FILES", str(base))
+    folder = "look/../../elsewhere" if climbs else str(tmp_path / "elsewhere")
+    assert fault(ConfigError, path=folder) == (
+        f"$.stack[0].path: got '{folder}', want a folder below '{base}', where addons may write; "
+        "set VOXSTACK_FILES to another"
+    )
+    assert names(tmp_path) == []
+
+
+def test_a_folder_is_found_below_the_one_that_may_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("VOXSTACK_FILES", str(tmp_path / "allowed"))
+    heard_of(wire(path="look"), {"samples": sound()})
+    assert names(tmp_path / "allowed" / "look") == ["tap-0000.samples.wav"]
+
+
 def test_a_port_that_does_not_flow_is_refused():
     assert fault(WiringError, ports=["sample"]) == (
         "$.stack[0].ports[0]: no 'sample' flows here; did you mean 'samples'?"
@@ -280,4 +304,4 @@ def test_bounds_that_make_no_sense_are_refused(tmp_path):
     assert fault(ConfigError, most_s=0) == "$.stack[0].most_s: got 0.0 s, want more than 0, at most 3600"
     assert fault(ConfigError, most_steps=0) == "$.stack[0].most_steps: got 0, want 1 or more"
     folder = str(tmp_path)
-    assert fault(ConfigError, path=folder, most_files=0) == "$.stack[0].most_files: got 0, want 1 or more"
+    assert fault(ConfigError, path=folder, most_files=0) == "$.stack[0].most_files: got 0, want 1 to 10000"

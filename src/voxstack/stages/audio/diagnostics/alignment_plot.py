@@ -36,7 +36,7 @@ class AlignmentPlot(PassingBlock):
     class Options:
         """Where the pictures go, and what they show.
 
-        path        folder, made if it is missing
+        path        folder, made if it is missing, below $VOXSTACK_FILES or where the program was started
         name        what its files' names begin with and its events say; null: "alignment" and its path
         durations   tensor to draw in place of what is reported, for a stack in which no block reports;
                     as an encoder gave it, no speed applied

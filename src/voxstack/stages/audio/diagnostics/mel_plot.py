@@ -37,7 +37,7 @@ class MelPlot(PassingBlock):
     class Options:
         """Where the pictures go, and what they show.
 
-        path        folder, made if it is missing
+        path        folder, made if it is missing, below $VOXSTACK_FILES or where the program was started
         name        what its files' names begin with and its events say; null: "mel" and its path
         port        what is drawn: mel, hidden, whatever has bands
         most_s      seconds of an utterance that are kept and drawn; the picture says if that is not all

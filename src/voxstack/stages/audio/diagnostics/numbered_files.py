@@ -1,5 +1,6 @@
 """Name the files that diagnostics write: numbered, never one over another, no more than so many."""
 
+import os
 import re
 import secrets
 from collections.abc import Sequence
@@ -10,6 +11,14 @@ from pathlib import Path
 from voxstack.core.errors import ConfigError
 
 __all__ = ["NumberedFiles"]
+
+BASE = "VOXSTACK_FILES"
+"""The environment variable that names the folder below which addons may write; unset: the working directory.
+
+An addon may come from a stranger, and where it writes is its own JSON's choice.
+"""
+
+MOST_FILES = 10_000
 
 NAME = re.compile(r"[\w-][\w .-]*")
 
@@ -27,15 +36,22 @@ class NumberedFiles:
 
     @classmethod
     def within(cls, folder: str, name: str, most: int, *, path: str) -> "NumberedFiles":
-        """Make the folder if it is missing; raise ConfigError, below `path`, if no file can be made in it."""
+        """Make the folder if it is missing; raise ConfigError, at `path`, if no file may be made there."""
         if not NAME.fullmatch(name):
             raise ConfigError(
                 f"got '{name}', want letters, digits, spaces and .-_ only: it is a part of file names",
                 where=f"{path}.name",
             )
-        if most < 1:
-            raise ConfigError(f"got {most}, want 1 or more", where=f"{path}.most_files")
-        made = Path(folder)
+        if not 1 <= most <= MOST_FILES:
+            raise ConfigError(f"got {most}, want 1 to {MOST_FILES}", where=f"{path}.most_files")
+        base = Path(os.environ.get(BASE) or ".").resolve()
+        made = (base / folder).resolve()
+        if not made.is_relative_to(base):
+            raise ConfigError(
+                f"got '{folder}', want a folder below '{base}', where addons may write; "
+                f"set {BASE} to another",
+                where=f"{path}.path",
+            )
         trial = made / f".{name}.{secrets.token_hex(4)}.trial"
         try:
             made.mkdir(parents=True, exist_ok=True)

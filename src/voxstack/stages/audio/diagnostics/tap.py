@@ -45,7 +45,8 @@ class Tap(PassingBlock):
     class Options:
         """Where the copies go, and how much is copied.
 
-        path        folder for files, made if it is missing; null: an event for each read
+        path        folder for files, made if it is missing, below $VOXSTACK_FILES or where the program
+                    was started; null: an event for each read
         name        what its files' names begin with and its events say; null: "tap" and its path
         ports       what is copied; null: all that the stream above gives
         most_s      seconds of each utterance that are copied
