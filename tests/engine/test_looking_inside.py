@@ -200,6 +200,6 @@ def test_the_program_reports_how_near_two_decoders_are():
         "0.46 s of audio, spoken with 'decoder'",
         "utterance 0: coarse: mel differs in 21 of 21 steps, from step 0 on, by at most 0.03125, SNR 24.5 dB",
         "  most in frame 2, band 0: 0.5000 and 0.5312",
-        "utterance 1: coarse: mel differs in 13 of 13 steps, from step 0 on, by at most 0.03125, SNR 24.5 dB",
+        "utterance 1: coarse: mel differs in 13 of 13 steps, from step 0 on, by at most 0.03125, SNR 24.7 dB",
         "  most in frame 2, band 0: 0.5000 and 0.5312",
     ]

@@ -1,6 +1,7 @@
 """Compare: what is heard is branch a, to the bit; how b differs is reported."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,7 @@ from voxstack.core.ports import Port
 from voxstack.core.streams import EVERYTHING, ArrayStream, length
 from voxstack.stack.wire import wire_stack
 from voxstack.stages.audio.diagnostics.shared_source import SharedSource
+from voxstack.stages.decoder.decoder import Decoder
 from voxstack.testing import check_streamable
 
 pytestmark = pytest.mark.law
@@ -139,6 +141,29 @@ def test_a_branch_b_that_fails_is_told_and_a_goes_on(nets):
     np.testing.assert_array_equal(mel, hidden()["hidden"] * 2)
     assert event.kind == "compare.failed"
     assert event.text == "b failed at step 0 and is compared no more: net 'failing': it is broken"
+
+
+def test_a_branch_b_that_cannot_be_opened_lets_go_of_the_source(nets):
+    class Unopened(Decoder):
+        def open(self, tensors, source):
+            raise NetError("it does not begin", where="net 'wide'")
+
+    block = wire(nets, "one", "wide")
+    block = replace(block, b=Unopened(**vars(block.b)))
+    closed = []
+    source = ArrayStream.over(hidden())
+    source.close = lambda: closed.append(True)
+    heard = []
+    with listening(heard.append):
+        stream = block.open({}, source)
+    (event,) = heard
+    assert event.text == "b failed at step 0 and is compared no more: net 'wide': it does not begin"
+    np.testing.assert_array_equal(stream.read(100)["mel"], hidden()["hidden"] * 2)
+    stream.close()
+    assert closed == [True]
+    with pytest.raises(NetError, match="it does not begin"):
+        replace(block, a=block.b).open({}, source)
+    assert closed == [True, True]
 
 
 def test_a_branch_a_that_fails_fails(nets):

@@ -1,7 +1,6 @@
 """Run two branches on the same source, pass on the first, report how the second differs."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +80,12 @@ class Compare:
         try:
             heard = self.a.open(tensors, mine)
         except BaseException:
-            if other is not None:
-                other.close()
+            for reader in (mine, other):
+                if reader is not None:
+                    reader.close()
             raise
         both = _Both(self, heard)
-        both.compare_with(lambda: self.b.open(tensors, other))
+        both.compare_with(self.b, tensors, other)
         return both
 
 
@@ -108,16 +108,16 @@ class _Both:
         self._steps = self._other_steps = 0
         self._is_told = False
 
-    def compare_with(self, opened: Callable[[], Stream]) -> None:
+    def compare_with(self, b: StreamableBlock, tensors: Tensors, source: Stream | None) -> None:
         """Open b's stream; if that fails, a stays alone."""
         try:
-            self._other = opened()
-        except Cancelled:
-            self.close()
-            raise
-        except VoxstackError as error:
-            self._fail(error)
-        except BaseException:
+            self._other = b.open(tensors, source)
+        except BaseException as error:
+            if source is not None:
+                source.close()  # nobody reads it now: what is kept for a reader that is behind would grow
+            if isinstance(error, VoxstackError) and not isinstance(error, Cancelled):
+                self._fail(error)
+                return
             self.close()
             raise
 

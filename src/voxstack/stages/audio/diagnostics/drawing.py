@@ -12,7 +12,8 @@ from voxstack.core.ports import Array
 
 __all__ = ["BLUE", "ORANGE", "Format", "draw_boxes", "draw_image", "picture", "require_matplotlib"]
 
-BLUE, ORANGE = "#4a86c5", "#d98324"
+BLUE = "#4a86c5"
+ORANGE = "#d98324"
 COLOURS = 64
 """Few colours keep a picture small."""
 

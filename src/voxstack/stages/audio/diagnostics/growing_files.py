@@ -1,5 +1,7 @@
 """Write tensors to files step by step, each file right for what it holds whenever it is closed."""
 
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -7,7 +9,7 @@ import numpy as np
 
 from voxstack.core.ports import Array, Port
 
-__all__ = ["GrowingFile", "NpyFile", "WavFile", "ending_of", "is_audio"]
+__all__ = ["GrowingFile", "NpyFile", "WavFile", "endings", "is_audio"]
 
 
 class GrowingFile(Protocol):
@@ -86,7 +88,19 @@ def is_audio(port: Port) -> bool:
     )
 
 
-def ending_of(port: Port) -> str:
-    """Return how the name of a port's file ends; an output of a net may have signs that no file may."""
-    name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in port.name)
-    return f".{name}.{'wav' if is_audio(port) else 'npy'}"
+def endings(ports: Iterable[Port]) -> list[str]:
+    """Return how the names of ports' files end, each otherwise.
+
+    An output of a net may have signs in its name that no file may.
+
+    Example:
+        >>> endings([Port("a/b", "float32", ("frames",)), Port("a_b", "float32", ("frames",))])
+        ['.a_b.npy', '.a_b-2.npy']
+    """
+    found: list[str] = []
+    for port in ports:
+        name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in port.name)
+        kind = "wav" if is_audio(port) else "npy"
+        numbered = (f".{name}{'' if number == 1 else f'-{number}'}.{kind}" for number in count(1))
+        found.append(next(ending for ending in numbered if ending not in found))
+    return found

@@ -17,7 +17,7 @@ from voxstack.stages.audio.diagnostics.growing_files import (
     GrowingFile,
     NpyFile,
     WavFile,
-    ending_of,
+    endings,
     is_audio,
 )
 from voxstack.stages.audio.diagnostics.numbered_files import NumberedFiles
@@ -162,7 +162,7 @@ class _Copying:
     def _begin(self, files: NumberedFiles, found: Mapping[str, Array]) -> bool:
         """Make the files; return False if there are too many."""
         ports = self._block.copied
-        paths = files.claim(self._utterance, [ending_of(port) for port in ports.values()])
+        paths = files.claim(self._utterance, endings(ports.values()))
         try:
             for (name, port), path in zip(ports.items(), paths, strict=bool(paths)):
                 heard = is_audio(port)
