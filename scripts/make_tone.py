@@ -173,7 +173,7 @@ def write_addon(
     (folder / "nets").mkdir(parents=True, exist_ok=True)
     described: dict[str, Any] = {}
     for name, (described_net, nodes, constants) in nets.items():
-        model = _model(name, described_net, nodes, constants)
+        model = net_model(name, described_net, nodes, constants)
         (folder / "nets" / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
         described[name] = {"file": f"nets/{name}.onnx", **described_net}
     whole = {
@@ -190,7 +190,7 @@ def write_addon(
     return folder
 
 
-def _model(
+def net_model(
     name: str, net: dict[str, Any], nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]
 ) -> onnx.ModelProto:
     types = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}

@@ -12,6 +12,7 @@ import soundfile
 
 import make_attention_tone
 import make_tone
+import make_tone_ab
 
 pytestmark = pytest.mark.unit
 
@@ -275,17 +276,18 @@ def made(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("examples")
     make_tone.make_examples(root)
     make_attention_tone.make_example(root)
+    make_tone_ab.make_example(root)
     return root
 
 
-@pytest.mark.parametrize("name", ["tone", "tone-vocoder", "tone-nested", "tone-attention"])
+@pytest.mark.parametrize("name", ["tone", "tone-vocoder", "tone-nested", "tone-attention", "tone-ab"])
 def test_the_toy_addons_are_what_their_scripts_make(name, made):
     assert contents(made / name) == contents(ROOT / "examples" / "addons" / name), (
-        "run: python scripts/make_tone.py; python scripts/make_attention_tone.py"
+        "run: python scripts/make_tone.py, make_attention_tone.py and make_tone_ab.py"
     )
 
 
-@pytest.mark.parametrize("name", ["tone", "tone-nested", "tone-attention"])
+@pytest.mark.parametrize("name", ["tone", "tone-nested", "tone-attention", "tone-ab"])
 def test_the_toy_voices_still_sound_as_they_did(name, made):
     """Not byte by byte: another processor rounds the last bit otherwise."""
     new, _ = soundfile.read(made / name / SAMPLE)

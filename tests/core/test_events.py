@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from voxstack.core.events import Event, listening, report
+from voxstack.core.events import ALIGNMENT, TAP, Event, listening, report
 
 pytestmark = pytest.mark.unit
 
@@ -16,6 +16,13 @@ def test_an_event_says_what_where_and_when_and_need_say_no_more():
     assert (event.kind, event.where, event.step, event.text, event.values) == ("alignment", "step", 4, "", {})
     assert Event("alignment", "step", 4) == event
     assert Event("alignment", "step", 5) != event
+
+
+def test_data_is_told_apart_from_what_people_should_know():
+    assert Event(ALIGNMENT, "step", 4).is_data
+    assert Event(TAP, "$.stack[1]", 4).is_data
+    assert not STALL.is_data
+    assert not Event("tap.failed", "$.stack[1]", 4).is_data
 
 
 def test_an_event_may_be_reported_though_nobody_listens():

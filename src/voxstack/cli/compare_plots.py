@@ -16,11 +16,12 @@ import numpy as np
 from voxstack.cli.compare_voice import Spoken, Utterance
 from voxstack.core.errors import RequestError
 from voxstack.core.ports import Array, MelFormat
+from voxstack.stages.audio.diagnostics.drawing import BLUE, ORANGE, draw_boxes, draw_image
 
 __all__ = ["Plots", "log_mel", "mel_range", "require_matplotlib"]
 
 INK = "#767676"
-BLUE, ORANGE, RED = "#4a86c5", "#d98324", "#e0352b"
+RED = "#e0352b"
 WIDTH_IN = 9.0
 LEFT_IN, RIGHT_IN = 0.75, 0.15
 COLUMNS = 900
@@ -70,7 +71,7 @@ class Plots:
                 self._mels(axes, flowed, self._range(spoken))
             elif len(spoken.audio.samples):
                 mel = log_mel(spoken.audio.samples, spoken.audio.sample_rate)
-                self._image(axes, mel.T, (0, spoken.audio.duration_s, 0, MEL_BANDS))
+                draw_image(axes, mel.T, (0, spoken.audio.duration_s, 0, MEL_BANDS))
                 axes.set(ylim=(0, MEL_BANDS))
             axes.set(ylabel="mel band")
             self._mark(axes, spoken)
@@ -91,11 +92,11 @@ class Plots:
             for utterance, names in zip(spoken.utterances, symbols, strict=True):
                 begin, size = utterance.start_s, len(utterance.positions) / rate
                 if utterance.weights is not None:
-                    self._image(
+                    draw_image(
                         axes, utterance.weights.T, (begin, begin + size, base, base + len(names)), low=0.0
                     )
                 else:
-                    _boxes(axes, utterance.positions, begin_s=begin, rate=rate, base=base)
+                    draw_boxes(axes, utterance.positions, begin_s=begin, rate=rate, base=base)
                 base += len(names)
             axes.set(ylim=(0, max(total, 1)), ylabel="symbol")
             if total <= MOST_NAMED_SYMBOLS:
@@ -143,31 +144,8 @@ class Plots:
         low, high = colour_range
         for utterance, mel in zip(utterances, mels, strict=True):
             end = utterance.start_s + utterance.duration_s
-            self._image(axes, mel.T, (utterance.start_s, end, 0, mel.shape[1]), low=low, high=high)
+            draw_image(axes, mel.T, (utterance.start_s, end, 0, mel.shape[1]), low=low, high=high)
         axes.set(ylim=(0, mels[0].shape[1]))
-
-    def _image(
-        self,
-        axes: Any,
-        values: Array,
-        extent: tuple[float, float, float, float],
-        *,
-        low: float | None = None,
-        high: float | None = None,
-    ) -> None:
-        """Draw values, rows from the bottom up, at their own resolution; few colours keep the page small."""
-        if not values.size or extent[0] == extent[1] or extent[2] == extent[3]:
-            return
-        axes.imshow(
-            values,
-            cmap=self._mpl.colormaps["magma"].resampled(64),
-            vmin=low,
-            vmax=high,
-            extent=extent,
-            aspect="auto",
-            origin="lower",
-            interpolation="none",
-        )
 
     def _mark(self, axes: Any, spoken: Spoken, *, named: bool = False) -> None:
         """Draw a red line where a block noticed something."""
@@ -278,25 +256,6 @@ def _symbols(utterance: Utterance) -> tuple[str, ...]:
     if size <= len(utterance.symbols):
         return tuple(symbol if symbol.strip() else "␣" for symbol in utterance.symbols)
     return tuple(map(str, range(size)))
-
-
-def _boxes(axes: Any, positions: Array, *, begin_s: float, rate: float, base: int) -> None:
-    """Draw a box for each symbol, as wide as it lasts."""
-    if not len(positions):
-        return
-    cuts = np.flatnonzero(np.diff(positions)) + 1
-    starts = np.concatenate([[0], cuts])
-    stops = np.concatenate([cuts, [len(positions)]])
-    for number, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-        place = int(positions[start])
-        if place < 0:
-            continue
-        axes.broken_barh(
-            [(begin_s + start / rate, (stop - start) / rate)],
-            (base + place, 1),
-            color=(BLUE, ORANGE)[number % 2],
-            linewidth=0.8,  # to be seen where symbols are many
-        )
 
 
 def _heard(at: Array, brought: Array) -> tuple[list[float], list[float]]:

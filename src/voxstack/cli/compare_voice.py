@@ -222,5 +222,5 @@ def _notices(seen: Recording, last: str, *, sample_rate: int, frame_rate: float 
             event=noted.event,
         )
         for noted in seen.events
-        if noted.event.kind != ALIGNMENT
+        if not noted.event.is_data
     )

@@ -10,7 +10,6 @@ import click
 from voxstack.cli import options
 from voxstack.cli.event_row import event_row
 from voxstack.cli.text_file import TextFile
-from voxstack.core.events import ALIGNMENT
 
 if TYPE_CHECKING:
     from voxstack.engine.nets import Running
@@ -93,7 +92,7 @@ def command(
                     ),
                 )
                 for noted in seen.events
-                if noted.event.kind != ALIGNMENT
+                if not noted.event.is_data
             ],
         }
         about = {key: value for key, value in report.items() if key not in ("out", "nets", "events")}

@@ -10,19 +10,25 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-__all__ = ["ALIGNMENT", "Event", "Listener", "listening", "report"]
+__all__ = ["ALIGNMENT", "TAP", "Event", "Listener", "listening", "report"]
 
 ALIGNMENT = "alignment"
 """Which symbol each frame speaks: values `positions` int64 [frames] from frame `step` on, and, where
 there is attention, `weights` float32 [frames, symbols]."""
+
+TAP = "tap"
+"""A copy of what flowed: values `tensors` by name; their first step is number `start` of `utterance`."""
+
+DATA = frozenset({ALIGNMENT, TAP})
+"""Kinds that are no findings; who wants them listens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that a block noticed.
 
-    In:       kind    "attention.stall", "decoder.too_long", …; or ALIGNMENT, which is data
-              where   the net that it happened in
+    In:       kind    "attention.stall", "decoder.too_long", …; or ALIGNMENT or TAP, which are data
+              where   the net that it happened in, or the block
               step    frame of the utterance at which it was noticed
               text    one line for people, empty for data
               values  numbers and arrays, for programs
@@ -33,6 +39,11 @@ class Event:
     step: int
     text: str = ""
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it is data for those who listen, and nothing that people or a report should be told."""
+        return self.kind in DATA
 
 
 Listener: TypeAlias = Callable[[Event], None]

@@ -6,7 +6,7 @@ import numpy as np
 
 from voxstack.core.blocks import Stream, StreamableBlock
 from voxstack.core.errors import NetError, RequestError, TooLongError
-from voxstack.core.events import ALIGNMENT, Event, listening
+from voxstack.core.events import Event, listening
 from voxstack.core.ports import Array
 from voxstack.core.text import Phonemes
 from voxstack.engine.audio import Audio
@@ -96,7 +96,7 @@ class Session:
 
     def _noticed(self, event: Event) -> None:
         """Keep what a block noticed for the next chunk; data is for those who listen themselves."""
-        if event.kind != ALIGNMENT:
+        if not event.is_data:
             self._events.append(event)
 
     def _read(
@@ -124,7 +124,8 @@ class Session:
                 current = part
                 continue
             if not np.isfinite(samples).all():
-                raise NetError("the stack gave samples that are not finite; nobody should hear them")
+                found = "".join(f"; {event.text}" for event in self._events if event.text)
+                raise NetError(f"the stack gave samples that are not finite; nobody should hear them{found}")
             return current, samples
 
     def _encode_ahead(self) -> tuple[Stream, Utterance] | None:

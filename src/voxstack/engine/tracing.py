@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from voxstack.core.events import ALIGNMENT
 from voxstack.engine.watching import CHUNKS, Lane, Recording, Span
 
 __all__ = ["MOST_STEPS", "NetTime", "Times", "chrome_trace", "times"]
@@ -170,7 +169,7 @@ def _instants(seen: Recording) -> list[tuple[int, dict[str, Any]]]:
     found = [
         (noted.at_ns, {"name": noted.event.kind, "where": noted.event.where, "text": noted.event.text})
         for noted in seen.events
-        if noted.event.kind != ALIGNMENT
+        if not noted.event.is_data
     ]
     heard = [span for span in seen.spans if span.lane == CHUNKS and span.facts.get("samples")]
     if heard:

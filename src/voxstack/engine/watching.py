@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 
 from voxstack.core.blocks import SequenceBlock, Stream, StreamableBlock
-from voxstack.core.events import Event, listening
+from voxstack.core.events import TAP, Event, listening
 from voxstack.core.nets import Net, NetSpec, Recurrence
 from voxstack.core.ports import Array, Tensors
 from voxstack.core.sizes import ShapePolicy
@@ -132,7 +132,9 @@ class Recording:
             yield chunk
 
     def hear(self, event: Event) -> None:
-        """Note an event down."""
+        """Note an event down, but for copies of what flowed: who wants them listens, and they are large."""
+        if event.kind == TAP:
+            return
         found = (self.spans[place].facts.get(UTTERANCE) for place in reversed(self._open))
         utterance = next((number for number in found if number is not None), None)
         if utterance is None:  # its text is being read: the next one that will be opened

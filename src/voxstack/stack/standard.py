@@ -6,17 +6,23 @@ __all__ = ["REGISTRY", "STANDARD"]
 
 STANDARD = {
     "Addon.v1": "voxstack.stack.nested:NestedAddon",
+    "AlignmentPlot.v1": "voxstack.stages.audio.diagnostics.alignment_plot:AlignmentPlot",
     "AutoregressiveDecoder.v1": "voxstack.stages.decoder.autoregressive:AutoregressiveDecoder",
+    "Compare.v1": "voxstack.stages.audio.diagnostics.compare:Compare",
     "Decoder.v1": "voxstack.stages.decoder.decoder:Decoder",
     "Encoders.v1": "voxstack.stages.encoders.encoders:Encoders",
     "Limiter.v1": "voxstack.stages.audio.limiter:Limiter",
+    "MelPlot.v1": "voxstack.stages.audio.diagnostics.mel_plot:MelPlot",
     "Pedalboard.v1": "voxstack.stages.audio.pedalboard:Pedalboard",
     "Pitch.v1": "voxstack.stages.audio.pitch:Pitch",
+    "Probe.v1": "voxstack.stages.audio.diagnostics.probe:Probe",
     "Resample.v1": "voxstack.stages.audio.resample:Resample",
     "SequenceBlockContainer.v1": "voxstack.stack.containers:SequenceBlockContainer",
     "StreamablePipeline.v1": "voxstack.stack.containers:StreamablePipeline",
     "StreamableStack.v1": "voxstack.stack.containers:StreamableStack",
+    "Tap.v1": "voxstack.stages.audio.diagnostics.tap:Tap",
     "Tempo.v1": "voxstack.stages.audio.tempo:Tempo",
+    "Timer.v1": "voxstack.stages.audio.diagnostics.timer:Timer",
     "Upsampler.v1": "voxstack.stages.upsampler.repeat:Upsampler",
     "Vocoder.v1": "voxstack.stages.vocoder.vocoder:Vocoder",
 }

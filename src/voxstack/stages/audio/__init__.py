@@ -1,1 +1,1 @@
-"""Change samples: loudness, effects."""
+"""Change samples: loudness, effects; and look at what flows: diagnostics."""
