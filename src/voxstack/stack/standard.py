@@ -6,6 +6,7 @@ __all__ = ["REGISTRY", "STANDARD"]
 
 STANDARD = {
     "AutoregressiveDecoder.v1": "voxstack.stages.decoder.autoregressive:AutoregressiveDecoder",
+    "CustomizedEncoders.v1": "voxstack.stages.encoders.customized:CustomizedEncoders",
     "Decoder.v1": "voxstack.stages.decoder.decoder:Decoder",
     "Encoders.v1": "voxstack.stages.encoders.encoders:Encoders",
     "Limiter.v1": "voxstack.stages.audio.limiter:Limiter",
