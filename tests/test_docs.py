@@ -23,7 +23,6 @@ from sybil.parsers.doctest import DocTestParser
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from voxstack.cli.main import main
-from voxstack.cli.new_block import skeleton
 from voxstack.stack.front import build_front_end
 from voxstack.stack.standard import REGISTRY
 
@@ -111,11 +110,9 @@ def desk(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def install(text: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the package be installed that the page begins with `voxstack new block`."""
-    begun = re.search(r"^\$ voxstack new block (\w+)$", text, re.MULTILINE)
-    assert begun
-    project = tomllib.loads(skeleton(begun.group(1), "streamable")["pyproject.toml"])["project"]
+def install(file: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a package be installed that a page has begun with `voxstack new block`."""
+    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
     folder = desk / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     folder.mkdir()
     named = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
@@ -135,10 +132,14 @@ def test_the_examples_of_a_page_run(page, desk, monkeypatch):
     if named := AS_MODULE.search(document.text):
         module = ModuleType(named.group(1))
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        install(document.text, desk, monkeypatch)
     document.namespace = vars(module)
+    installed: set[Path] = set()
     for example in document:
         example.evaluate()
+        for project in set(desk.glob("*/pyproject.toml")) - installed:
+            install(project, desk, monkeypatch)
+            installed.add(project)
+    assert bool(named) == bool(installed)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.relative_to(SOURCE).as_posix())

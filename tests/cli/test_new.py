@@ -189,14 +189,6 @@ def test_the_name_of_a_standard_block_is_refused(capsys, name):
     )
 
 
-def test_the_name_of_an_installed_block_is_refused(capsys, made, installed, monkeypatch):
-    monkeypatch.setattr("voxstack.cli.new_command.REGISTRY", installed(made("FadeOut", "streamable")))
-    assert fault(capsys, "FadeOut") == (
-        "voxstack new block: Invalid value for NAME: an installed package has a block 'FadeOut'; "
-        f"choose another name, or remove that package {USAGE}"
-    )
-
-
 @pytest.mark.parametrize("is_file", [False, True])
 def test_nothing_is_overwritten(capsys, tmp_path, is_file):
     out = tmp_path / "there"

@@ -11,7 +11,7 @@ import click
 
 from voxstack.cli.new_block import KINDS, Kind, package_name, skeleton
 from voxstack.core.registry import versioned
-from voxstack.stack.standard import REGISTRY, STANDARD
+from voxstack.stack.standard import STANDARD
 
 __all__ = ["command"]
 
@@ -48,7 +48,7 @@ def block(name: str, kind: str, out: Path | None) -> None:
 
 
 def _good(name: str, kind: Kind) -> str:
-    """Return the name if a block of a package can have it."""
+    """Return the name if a block can have it."""
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) or len(name) > LONGEST:
         words = "".join(word[0].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", name))
         wanted = re.sub(r"^[0-9]+", "", words)[:LONGEST] or "FadeIn"
@@ -59,8 +59,6 @@ def _good(name: str, kind: Kind) -> str:
         _refuse(f"'{name}' is what blocks are made of; choose another name")
     if versioned(name) in STANDARD:
         _refuse(f"'{name}' is a block of voxstack's own; choose another name")
-    if versioned(name) in REGISTRY.names():
-        _refuse(f"an installed package has a block '{name}'; choose another name, or remove that package")
     return name
 
 
