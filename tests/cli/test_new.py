@@ -74,7 +74,7 @@ def test_it_says_what_it_wrote_and_what_comes_next(capsys, tmp_path, monkeypatch
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "written  voxstack-fade-in: README.md, pyproject.toml, test_voxstack_fade_in.py, voxstack_fade_in.py",
-        "next     pip install --no-deps -e voxstack-fade-in && pytest voxstack-fade-in",
+        "next     pip install --no-deps -e voxstack-fade-in && python -m pytest voxstack-fade-in",
     ]
     assert sorted(path.name for path in (tmp_path / "voxstack-fade-in").iterdir()) == [
         "README.md",
@@ -149,7 +149,7 @@ def test_a_sequence_block_stands_in_a_stack_as_its_readme_shows(
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("fade_in", "FadeIn"), ("fadeIn", "FadeIn"), ("fade in 2", "FadeIn2"), ("3D", "D"), ("", "FadeIn")],
+    [("fade_in", "FadeIn"), ("fadeIn", "FadeIn"), ("fade in 2", "FadeIn2"), ("3d", "D"), ("", "FadeIn")],
 )
 def test_a_name_that_is_not_camel_case_is_refused_with_one_that_is(capsys, name, wanted):
     assert fault(capsys, name) == (

@@ -75,7 +75,7 @@ The block `$Name` for voxstack. Three steps from here:
 
    ```sh
    pip install --no-deps -e .
-   pytest
+   python -m pytest
    ```
 
 2. Make it yours: options, ports and arithmetic stand in `$module.py`, what they must do in

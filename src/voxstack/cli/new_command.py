@@ -44,14 +44,14 @@ def block(name: str, kind: str, out: Path | None) -> None:
     _write(folder, files)
     click.echo(f"written  {folder}: {', '.join(files)}")
     place = shlex.quote(str(folder))
-    click.echo(f"next     pip install --no-deps -e {place} && pytest {place}")
+    click.echo(f"next     pip install --no-deps -e {place} && python -m pytest {place}")
 
 
 def _good(name: str, kind: Kind) -> str:
     """Return the name if a block can have it."""
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) or len(name) > LONGEST:
-        words = "".join(word[0].upper() + word[1:] for word in re.findall(r"[A-Za-z0-9]+", name))
-        wanted = re.sub(r"^[0-9]+", "", words)[:LONGEST] or "FadeIn"
+        words = re.findall(r"[A-Za-z0-9]+", name.lstrip("0123456789"))
+        wanted = "".join(word[0].upper() + word[1:] for word in words)[:LONGEST] or "FadeIn"
         _refuse(f"got '{name}', want words joined like '{wanted}', at most {LONGEST} letters and digits")
     if hasattr(builtins, name):
         _refuse(f"'{name}' is a word of Python's own; choose another name")
