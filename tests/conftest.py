@@ -154,6 +154,34 @@ def onnx_net():
     return make
 
 
+@pytest.fixture(scope="session")
+def forever(onnx_net):
+    """A net that counts to a number that it will not reach, one operator call a step."""
+    step = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["sum", "one"], ["sum_next"]),
+        ],
+        "step",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum_next", TensorProto.FLOAT, []),
+        ],
+        [numpy_helper.from_array(np.array(1, np.float32), "one")],
+    )
+    return onnx_net(
+        [helper.make_node("Loop", ["steps", "yes", "x"], ["y"], body=step)],
+        {"x": ("float32", []), "steps": ("int64", [])},
+        {"y": ("float32", [])},
+        {"yes": np.array(True)},
+    )
+
+
 def spec_of(name, inputs, outputs, *, role, ragged, state=None) -> NetSpec:
     return NetSpec(
         name=name,

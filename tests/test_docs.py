@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -63,9 +64,10 @@ def run_shell(example: Example) -> None:
 
 
 def run_line(line: str) -> str | None:
-    """Run a command that speaks with a toy voice and return what it wrote; leave any other alone."""
+    """Run a command that needs but toy voices or nothing, and return what it wrote; leave others alone."""
     words = shlex.split(line, comments=True)
-    if words[:1] != ["voxstack"] or not any("tone" in word or "examples/addons" in word for word in words):
+    is_toy = any("tone" in word or "examples/addons" in word for word in words)
+    if words[:1] != ["voxstack"] or not (is_toy or words[1:2] == ["new"]):
         return None
     code, output = run(words[1:])
     assert code == 0, f"{line} ended with {code}:\n{output}"
@@ -108,11 +110,9 @@ def desk(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def install(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the package be installed whose pyproject.toml the page shows."""
-    shown = re.search(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert shown
-    project = tomllib.loads(shown.group(1))["project"]
+def install(file: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a package be installed that a page has begun with `voxstack new block`."""
+    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
     folder = desk / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     folder.mkdir()
     named = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
@@ -132,10 +132,14 @@ def test_the_examples_of_a_page_run(page, desk, monkeypatch):
     if named := AS_MODULE.search(document.text):
         module = ModuleType(named.group(1))
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        install(page, desk, monkeypatch)
     document.namespace = vars(module)
+    installed: set[Path] = set()
     for example in document:
         example.evaluate()
+        for project in set(desk.glob("*/pyproject.toml")) - installed:
+            install(project, desk, monkeypatch)
+            installed.add(project)
+    assert bool(named) == bool(installed)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.relative_to(SOURCE).as_posix())
@@ -153,6 +157,26 @@ def test_examples_are_found_at_all():
     assert found["stream-text.md"] >= 5
     assert len(MODULES) >= 8
     assert all(list(IN_DOCSTRINGS.parse(module)) for module in MODULES)
+
+
+def test_the_block_that_a_reader_types_passes_its_test(desk):
+    """The page's first two Python blocks are the package's two files."""
+    page = (ROOT / "docs" / "how-to" / "write-a-block.md").read_text(encoding="utf-8")
+    module, test = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[:2]
+    assert run(["new", "block", "FadeIn"])[0] == 0
+    folder = desk / "voxstack-fade-in"
+    for name, text in {"voxstack_fade_in.py": module, "test_voxstack_fade_in.py": test}.items():
+        assert f"{folder.name}/{name}` be:" in page
+        assert (folder / name).exists()
+        (folder / name).write_text(text, encoding="utf-8")
+    for command in (
+        ["pytest", "-q", "-p", "no:cacheprovider"],
+        ["ruff", "check"],
+        ["ruff", "format", "--check"],
+    ):
+        words = [sys.executable, "-m", *command, folder.name]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_stack_that_the_readme_shows_is_that_of_the_toy_voice():

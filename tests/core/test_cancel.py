@@ -66,3 +66,33 @@ def test_work_that_comes_after_cancel_is_refused():
     with pytest.raises(Cancelled) as caught, scope.stopping(lambda: None):
         raise AssertionError("must not be reached")
     assert str(caught.value) == "the stream was closed"
+
+
+def test_an_inner_scope_is_cancelled_with_the_one_around_it():
+    outer = CancelScope()
+    with outer.active(), CancelScope.inner() as inner:
+        assert CancelScope.current() is inner
+        outer.cancel()
+        assert inner.is_cancelled
+
+
+def test_cancelling_an_inner_scope_leaves_the_one_around_it():
+    outer = CancelScope()
+    with outer.active():
+        with CancelScope.inner() as inner:
+            inner.cancel()
+        assert CancelScope.current() is outer
+    assert not outer.is_cancelled
+
+
+def test_an_inner_scope_needs_none_around_it():
+    with CancelScope.inner() as inner:
+        assert CancelScope.current() is inner
+    assert CancelScope.current() is None
+
+
+def test_there_is_no_inner_scope_in_one_that_is_cancelled():
+    outer = CancelScope()
+    outer.cancel()
+    with outer.active(), pytest.raises(Cancelled, match=r"^the stream was closed$"), CancelScope.inner():
+        raise AssertionError("must not be reached")

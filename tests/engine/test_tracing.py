@@ -143,3 +143,14 @@ def test_a_request_that_never_spoke_is_empty():
     spent = times(Recording(), LANES)
     assert (spent.wall_ms, spent.first_audio_ms, spent.chunks) == (0, 0, 0)
     assert trace(Recording())["traceEvents"][0]["args"] == {"name": "toy"}
+
+
+def test_nets_that_run_at_the_same_time_count_once_in_what_is_outside_nets():
+    seen = Recording()
+    seen.spans.append(Span(CHUNKS, "chunk", 0, 10 * MS, None, {"samples": 1600, "sample_rate": 16_000}))
+    for lane, start, stop in [("step", 1, 4), ("vocoder", 2, 6), ("step", 3, 5), ("vocoder", 7, 8)]:
+        seen.spans.append(Span(lane, "run", start * MS, stop * MS, 0, {}))
+    found = times(seen, LANES)
+    assert sum(net.total_ms for net in found.nets) == 10
+    assert (found.nets_ms, found.outside_ms) == (6, 4)
+    assert (found.nets_before_audio_ms, found.outside_before_audio_ms) == (6, 4)

@@ -25,34 +25,6 @@ def double(onnx_net):
     return onnx_net(DOUBLE, {"x": WIDE}, {"y": WIDE})
 
 
-@pytest.fixture(scope="module")
-def forever(onnx_net):
-    """A net that counts to a number that it will not reach, one operator call a step."""
-    step = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("Add", ["sum", "one"], ["sum_next"]),
-        ],
-        "step",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
-        ],
-        [
-            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("sum_next", TensorProto.FLOAT, []),
-        ],
-        [numpy_helper.from_array(np.array(1, np.float32), "one")],
-    )
-    return onnx_net(
-        [helper.make_node("Loop", ["steps", "yes", "x"], ["y"], body=step)],
-        {"x": ("float32", []), "steps": ("int64", [])},
-        {"y": ("float32", [])},
-        {"yes": np.array(True)},
-    )
-
-
 def frames(steps: int, value: float = 1.0) -> dict[str, np.ndarray]:
     return {"x": np.full((steps, 3), value, np.float32)}
 

@@ -29,7 +29,7 @@ DESIGN = """
 """
 IDS = [0, 1, 5, 12, 0, 2, 2, 11, 0]
 EXAMPLES = Path(make_tone.__file__).parent.parent / "examples" / "addons"
-PACKAGE = Path(__file__).parent.parent / "packages" / "voxstack-customized-encoders"
+PACKAGE = Path(__file__).parent.parent / "packages" / "voxstack-slow-encoders"
 
 
 def mels(ids: list[int], *, stretch: int = 1) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_the_shipped_addon_is_what_its_script_makes(tone, name, kind):
 
 def one_word_changed() -> list:
     assert DESIGN.count("Encoders") == 1
-    return json.loads(DESIGN.replace("Encoders", "CustomizedEncoders"))
+    return json.loads(DESIGN.replace("Encoders", "SlowEncoders"))
 
 
 def test_a_block_of_an_installed_package_is_a_one_word_change(
@@ -108,7 +108,7 @@ def test_a_block_of_an_installed_package_is_a_one_word_change(
 ):
     # What pip leaves behind, made by hand: the package's code on the path, its entry points beside it.
     project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
-    info = tmp_path / "voxstack_customized_encoders-1.0.0.dist-info"
+    info = tmp_path / "voxstack_slow_encoders-1.0.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
         f"Metadata-Version: 2.4\nName: {project['name']}\nVersion: {project['version']}\n"

@@ -21,6 +21,7 @@ COMMANDS = {
     "compile": "Compile a voice's nets for a profile, ahead of time.",
     "import": "Turn a public checkpoint into an addon.",
     "inspect": "Show the wired stack of a voice.",
+    "new": "Begin a package of your own, with a block that works.",
     "pack": "Write an addon folder as one .voxaddon file.",
     "say": "Speak a text.",
     "trace": "Show where the time of a voice goes, per block and net.",

@@ -38,6 +38,18 @@ class CancelScope:
         finally:
             _current.reset(token)
 
+    @classmethod
+    @contextmanager
+    def inner(cls) -> Generator["CancelScope", None, None]:
+        """Make a scope the current one that is cancelled with the one around it, but not the other way."""
+        scope, outer = cls(), cls.current()
+        if outer is None:
+            with scope.active():
+                yield scope
+        else:
+            with outer.stopping(scope.cancel), scope.active():
+                yield scope
+
     def cancel(self) -> None:
         """Stop what runs now and refuse what comes; safe twice."""
         with self._lock:

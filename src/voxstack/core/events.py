@@ -1,7 +1,8 @@
 """Tell whoever listens what a block noticed while it worked: attention that lost its way, alignments.
 
 Blocks report; they do not know who listens, and most of the time nobody does. The listener lives in
-the context in which a stream is read, as the wish to stop does (`core.cancel`).
+the context in which a stream is read, as the wish to stop does (`core.cancel`). Blocks that run at the same
+time (`core.together`) report each from its own thread.
 """
 
 from collections.abc import Callable, Generator, Mapping

@@ -9,10 +9,12 @@ from voxstack.core.errors import NetError, RequestError, TooLongError
 from voxstack.core.events import Event, listening
 from voxstack.core.ports import Array
 from voxstack.core.text import Phonemes
+from voxstack.core.together import running_by
 from voxstack.engine.audio import Audio
 from voxstack.engine.fitting import Utterance
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.sentences import Utterances
+from voxstack.engine.threads import at_once
 
 __all__ = ["Session"]
 
@@ -147,7 +149,8 @@ class Session:
                     return None
                 noticed = len(self._events)
                 try:
-                    stream = self._block.open(self._tensors(utterance), None)
+                    with running_by(at_once):
+                        stream = self._block.open(self._tensors(utterance), None)
                 except TooLongError as error:
                     del self._events[noticed:]
                     self._utterances.split(utterance, error)

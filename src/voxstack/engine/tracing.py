@@ -36,21 +36,24 @@ class Times:
 
     wall_ms         all work for all chunks, without what the listener did between them
     first_audio_ms  the work for the first chunk
-    nets            the longest first
+    nets            the longest first; those that run at the same time add up to more than the time it took
+    nets_ms         in which at least one net ran; nets_before_audio_ms  that before first audio
     """
 
     wall_ms: float
     first_audio_ms: float
     chunks: int
     nets: tuple[NetTime, ...]
+    nets_ms: float
+    nets_before_audio_ms: float
 
     @property
     def outside_ms(self) -> float:
-        return self.wall_ms - sum(net.total_ms for net in self.nets)
+        return self.wall_ms - self.nets_ms
 
     @property
     def outside_before_audio_ms(self) -> float:
-        return self.first_audio_ms - sum(net.before_audio_ms for net in self.nets)
+        return self.first_audio_ms - self.nets_before_audio_ms
 
 
 def times(seen: Recording, lanes: Sequence[Lane]) -> Times:
@@ -77,7 +80,25 @@ def times(seen: Recording, lanes: Sequence[Lane]) -> Times:
             )
         )
     nets.sort(key=lambda net: -net.total_ms)
-    return Times(wall_ms, heard[0].duration_ms if heard else 0.0, len(heard), tuple(nets))
+    worked = {lane.name for lane in lanes if lane.kind == "net"}
+    running = [span for span in seen.spans if span.lane in worked]
+    return Times(
+        wall_ms,
+        heard[0].duration_ms if heard else 0.0,
+        len(heard),
+        tuple(nets),
+        nets_ms=_covered_ms(running),
+        nets_before_audio_ms=_covered_ms([span for span in running if span.end_ns <= first_end]),
+    )
+
+
+def _covered_ms(spans: Sequence[Span]) -> float:
+    """Return how long at least one of the spans lasted."""
+    covered_ns = end_ns = 0
+    for span in sorted(spans, key=lambda span: span.start_ns):
+        covered_ns += max(0, span.end_ns - max(span.start_ns, end_ns))
+        end_ns = max(end_ns, span.end_ns)
+    return covered_ns / 1e6
 
 
 def chrome_trace(

@@ -5,6 +5,7 @@ wrappers only look: what they hand on is what they were given. They note somethi
 recording runs in the same context; a voice that is loaded without a Watcher has no wrappers at all.
 """
 
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -103,22 +104,24 @@ class Recording:
     spans: list[Span] = field(default_factory=list[Span])
     events: list[Noted] = field(default_factory=list[Noted])
     mels: dict[int, list[Array]] = field(default_factory=dict[int, list[Array]])
-    _open: list[int] = field(default_factory=list[int])
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @contextmanager
     def span(
         self, lane: str, what: str, facts: Mapping[str, Any] | None = None
     ) -> Generator[Span, None, None]:
         """Note the work done inside this block; the span's facts may be filled in meanwhile."""
-        span = Span(lane, what, 0, 0, self._open[-1] if self._open else None, dict(facts or {}))
-        self._open.append(len(self.spans))
-        self.spans.append(span)
+        around = _inside.get()
+        span = Span(lane, what, 0, 0, around[-1] if around else None, dict(facts or {}))
+        with self._lock:  # encoders may run at the same time
+            token = _inside.set((*around, len(self.spans)))
+            self.spans.append(span)
         span.start_ns = time.perf_counter_ns()
         try:
             yield span
         finally:
             span.end_ns = time.perf_counter_ns()
-            self._open.pop()
+            _inside.reset(token)
 
     def chunks(self, source: Iterator[Audio]) -> Generator[Audio, None, None]:
         """Yield the chunks of `voice.chunks(…)`, noting the work for each."""
@@ -135,7 +138,7 @@ class Recording:
         """Note an event down, but for copies of what flowed: who wants them listens, and they are large."""
         if event.kind == TAP:
             return
-        found = (self.spans[place].facts.get(UTTERANCE) for place in reversed(self._open))
+        found = (self.spans[place].facts.get(UTTERANCE) for place in reversed(_inside.get()))
         utterance = next((number for number in found if number is not None), None)
         if utterance is None:  # its text is being read: the next one that will be opened
             opened = [span.facts.get(UTTERANCE, -1) for span in self.spans]
@@ -174,6 +177,9 @@ class Recording:
         frames = self.mels.get(utterance)
         return np.concatenate(frames) if frames else None
 
+
+_inside: ContextVar[tuple[int, ...]] = ContextVar("voxstack_inside", default=())
+"""Places of the spans that this context is in, the outermost first."""
 
 _recording: ContextVar[Recording | None] = ContextVar("voxstack_recording", default=None)
 
@@ -229,11 +235,12 @@ class Watcher:
     def recording(self) -> Generator[Recording, None, None]:
         """Record what is spoken inside this block, by this thread."""
         seen = Recording()
-        token = _recording.set(seen)
+        token, outside = _recording.set(seen), _inside.set(())
         try:
             with listening(seen.hear):
                 yield seen
         finally:
+            _inside.reset(outside)
             _recording.reset(token)
 
     def _is_container(self, path: str) -> bool:

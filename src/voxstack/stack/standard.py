@@ -9,6 +9,7 @@ STANDARD = {
     "AlignmentPlot.v1": "voxstack.stages.audio.diagnostics.alignment_plot:AlignmentPlot",
     "AutoregressiveDecoder.v1": "voxstack.stages.decoder.autoregressive:AutoregressiveDecoder",
     "Compare.v1": "voxstack.stages.audio.diagnostics.compare:Compare",
+    "CustomizedEncoders.v1": "voxstack.stages.encoders.customized:CustomizedEncoders",
     "Decoder.v1": "voxstack.stages.decoder.decoder:Decoder",
     "Encoders.v1": "voxstack.stages.encoders.encoders:Encoders",
     "Limiter.v1": "voxstack.stages.audio.limiter:Limiter",

@@ -8,6 +8,7 @@ from voxstack.core.feeds import needs
 from voxstack.core.nets import Net, NetSpec
 from voxstack.core.ports import Ports, Tensors
 from voxstack.core.site import Site
+from voxstack.core.together import in_turn
 from voxstack.core.whole import run_whole
 
 __all__ = ["Encoders", "NetEncoder", "in_dependency_order"]
@@ -74,9 +75,7 @@ class Encoders:
         return cls(blocks, takes, gives)
 
     def run(self, tensors: Tensors) -> Tensors:
-        known = dict(tensors)
-        for block in self.blocks:
-            known |= block.run(known)
+        known = in_turn(self.blocks, tensors)
         return {name: known[name] for name in self.gives}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-PACKAGE = Path(__file__).parent.parent / "packages" / "voxstack-customized-encoders"
+PACKAGE = Path(__file__).parent.parent / "packages" / "voxstack-slow-encoders"
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -50,9 +50,9 @@ def test_an_installed_block_is_a_one_word_change(tone, tmp_path):
         [sys.executable, "-m", "pip", "install", "-q", *offline, "--target", target, source], check=True
     )
     stack = json.dumps(json.loads((tone("two") / "addon.json").read_text())["stack"])
-    changed = stack.replace("Encoders", "CustomizedEncoders")
+    changed = stack.replace("Encoders", "SlowEncoders")
     assert frames(tone("two"), stack) == "13"
     assert frames(tone("two"), changed, target) == "26"
     assert frames(tone("two"), changed).endswith(
-        "$.stack[0].sequence_block.type: no block 'CustomizedEncoders'; did you mean 'Encoders'?"
+        "$.stack[0].sequence_block.type: no block 'SlowEncoders'; did you mean 'Encoders'?"
     )

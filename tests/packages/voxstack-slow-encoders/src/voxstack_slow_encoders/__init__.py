@@ -6,11 +6,11 @@ from voxstack.core.ports import Ports, Tensors
 from voxstack.core.site import Site
 from voxstack.stages.encoders.encoders import Encoders
 
-__all__ = ["CustomizedEncoders"]
+__all__ = ["SlowEncoders"]
 
 
 @dataclass(frozen=True)
-class CustomizedEncoders:
+class SlowEncoders:
     """The standard Encoders, whose every phoneme lasts twice as long."""
 
     @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class CustomizedEncoders:
     encoders: Encoders
 
     @classmethod
-    def wire(cls, options: Options, site: Site) -> "CustomizedEncoders":
+    def wire(cls, options: Options, site: Site) -> "SlowEncoders":
         return cls(Encoders.wire(Encoders.Options(), site))
 
     @property
