@@ -170,11 +170,8 @@ def test_what_may_be_named_is_all_that_the_library_has_but_what_is_refused_and_b
             "[0]: 'Reverb' refuses this: Room Size value must be between 0.0 and 1.0.",
         ),
         (
-            {"plugin": "HighpassFilter", "cutoff_frequency_hz": 12000},
-            (
-                "[0].cutoff_frequency_hz: got 12000 Hz, want more than 0 and less than 12000, half the "
-                "sample rate"
-            ),
+            {"plugin": "LadderFilter", "cutoff_hz": 12000},
+            "[0].cutoff_hz: got 12000 Hz, want more than 0 and less than 12000, half the sample rate",
         ),
     ],
 )

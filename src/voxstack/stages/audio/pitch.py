@@ -33,7 +33,7 @@ class Pitch:
 
     In:       samples  float32 [n]
     Out:      samples  float32 [n]
-    Timing:   1 → 1, looks ahead some 150 ms (of which the resampler's part is measured when wired)
+    Timing:   1 → 1, looks ahead some 100 ms (of which the resampler's part is measured when wired)
     Source:   as Tempo, then as Resample
     Raises:   ConfigError if semitones is out of range, WiringError without a sample rate
     """
