@@ -14,7 +14,7 @@ from voxstack.core.events import Event, listening, report
 from voxstack.core.nets import Net
 from voxstack.core.ports import Port
 from voxstack.core.together import in_turn
-from voxstack.engine.threads import MOST_THREADS, at_once
+from voxstack.engine.threads import MOST_THREADS, _Work, at_once
 
 pytestmark = pytest.mark.unit
 
@@ -117,19 +117,20 @@ def test_blocks_in_a_chain_stay_in_the_callers_thread():
     assert seen == [threading.current_thread()] * 3
 
 
-def test_no_more_threads_run_than_are_allowed():
-    lock, running, most = threading.Lock(), [], []
+def test_no_more_run_at_a_time_than_are_allowed_and_another_starts_when_one_ends():
+    blocks = [Step(f"block{number}") for number in range(3 * MOST_THREADS)]
+    work = _Work(blocks, {}, CancelScope())
+    first = work._take_ready()
+    assert first == list(range(MOST_THREADS))
+    for place in first[:3]:
+        work._run_block(place)
+    assert work._take_ready() == [MOST_THREADS, MOST_THREADS + 1, MOST_THREADS + 2]
 
-    def work():
-        with lock:
-            running.append(1)
-            most.append(len(running))
-        with lock:
-            running.pop()
 
-    blocks = [Step(f"block{number}", work=work) for number in range(5 * MOST_THREADS)]
-    assert len(at_once(blocks, {})) == 5 * MOST_THREADS
-    assert max(most) <= MOST_THREADS
+def test_many_blocks_all_run():
+    together = threading.Barrier(MOST_THREADS, timeout=WAIT_S)  # so many at a time, five times
+    blocks = [Step(f"block{number}", work=together.wait) for number in range(5 * MOST_THREADS)]
+    assert at_once(blocks, {}) == {block.name: 1 for block in blocks}
 
 
 def test_each_runs_in_a_copy_of_the_callers_context():
