@@ -1,7 +1,8 @@
 """Make an addon ready: choose the runtime, load its nets side by side, wire its stack."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +13,14 @@ import soundfile  # pyright: ignore[reportMissingTypeStubs]
 from voxstack.core.blocks import StreamableBlock
 from voxstack.core.errors import RequestError, VoxstackError, WiringError
 from voxstack.core.nets import Net
-from voxstack.core.ports import Ports, differences
+from voxstack.core.ports import Port, Ports, differences
 from voxstack.engine.fitting import Limits, limits_of
 from voxstack.engine.library import find_addon, installed
 from voxstack.engine.nets import Running, load_nets, resolve
 from voxstack.engine.plan import ChunkPlan
 from voxstack.stack.addon import Addon
 from voxstack.stack.containers import StreamableStack
+from voxstack.stack.faults import END, Faults
 from voxstack.stack.wire import Block, Wired, wire_stack
 
 __all__ = ["Loaded", "Watch", "load_stack"]
@@ -70,6 +72,7 @@ def load_stack(
     folders: Sequence[str | Path] = (),
     vocoder: str | Path | None = None,
     watch: Watch | None = None,
+    faults: Faults | None = None,
 ) -> Loaded:
     """Load an addon's nets, wire its stack, and put its vocoder under it.
 
@@ -79,10 +82,12 @@ def load_stack(
     In:       running  how its nets run
               vocoder  name or path of another one than the addon names
               watch    what looks into it; without one, nothing does
+              faults   is filled with what is wrong with its stack, and only the rest is raised; what
+                       comes back can be looked at then, but may not speak
     Raises:   ConfigError, WiringError, AddonError, NetError, RequestError; each says where
     """
     try:
-        return _load_stack(addon, running, folders=folders, vocoder=vocoder, watch=watch)
+        return _load_stack(addon, running, folders=folders, vocoder=vocoder, watch=watch, faults=faults)
     except VoxstackError as error:
         if not error.where.startswith("$"):
             raise
@@ -96,6 +101,7 @@ def _load_stack(
     folders: Sequence[str | Path],
     vocoder: str | Path | None,
     watch: Watch | None,
+    faults: Faults | None,
 ) -> Loaded:
     profile = resolve(addon, running)
     nets = _watched(load_nets(addon, profile), watch)
@@ -109,10 +115,15 @@ def _load_stack(
         mel=addon.mel,
         seen=wired,
         watch=watch.block if watch else None,
+        faults=faults,
     )
     below = None
     if addon.config.gives == "mel":
-        below = _vocoder(addon, block, vocoder, folders)
+        with _kept(faults if vocoder is None else None, END):
+            below = _vocoder(addon, block, vocoder, folders, faults=faults)
+    elif vocoder is not None:
+        raise RequestError("it makes audio itself and takes no vocoder", where=addon.name)
+    if below is not None:
         own = _watched(load_nets(below, resolve(below, running, user=addon)), watch, prefix=f"{below.name}/")
         voiced = wire_stack(
             below.config.stack,
@@ -123,14 +134,26 @@ def _load_stack(
             seen=wired,
             root=f"{below.name}: $",
             watch=watch.block if watch else None,
+            faults=faults,
         )
         block = StreamableStack((block, voiced))
         nets |= {f"{below.name}/{key}": net for key, net in own.items()}
-    elif vocoder is not None:
-        raise RequestError("it makes audio itself and takes no vocoder", where=addon.name)
-    _gives_samples(block, addon, below or addon)
+    if not (faults and faults.found):
+        with _kept(faults, END):
+            _gives_samples(block, below or addon)
     plan = ChunkPlan(**profile.chunk_settings())
     return Loaded(addon, running.name, block, nets, tuple(wired), below, plan)
+
+
+@contextmanager
+def _kept(faults: Faults | None, path: str) -> Generator[None, None, None]:
+    """Keep what is wrong with what follows a stack, where faults are kept."""
+    try:
+        yield
+    except (WiringError, RequestError) as error:
+        if faults is None:
+            raise
+        faults.note(path, error)
 
 
 def _watched(nets: dict[str, Net], watch: Watch | None, *, prefix: str = "") -> dict[str, Net]:
@@ -138,10 +161,15 @@ def _watched(nets: dict[str, Net], watch: Watch | None, *, prefix: str = "") -> 
 
 
 def _vocoder(
-    addon: Addon, block: StreamableBlock, wanted: str | Path | None, folders: Sequence[str | Path]
+    addon: Addon,
+    block: StreamableBlock,
+    wanted: str | Path | None,
+    folders: Sequence[str | Path],
+    *,
+    faults: Faults | None,
 ) -> Addon:
     """Return the vocoder's addon, if its mels are the voice's mels."""
-    if "mel" not in block.gives:
+    if "mel" not in block.gives and not (faults and faults.unwired):
         raise WiringError(f"its stack gives {sorted(block.gives)}, not 'mel'", where=f"{addon.name}: $.stack")
     name = addon.config.vocoder if wanted is None else wanted
     if name is None:
@@ -152,8 +180,13 @@ def _vocoder(
     if vocoder.config.takes != "mel":
         where = f"{addon.name}: $.vocoder" if wanted is None else addon.name
         raise WiringError(f"'{name}' is no vocoder: it does not take mels", where=where)
-    given = block.gives["mel"]
-    found = differences(given, replace(given, mel=vocoder.mel))
+    with _kept(faults, f"{vocoder.name}: $.stack[0]"):
+        _same_mels(addon, block.gives.get("mel"), vocoder, name)
+    return vocoder
+
+
+def _same_mels(addon: Addon, given: Port | None, vocoder: Addon, name: str | Path) -> None:
+    found = [] if given is None else differences(given, replace(given, mel=vocoder.mel))
     if found:
         lines = "".join(f"\n  {line}" for line in found)
         raise WiringError(
@@ -162,7 +195,6 @@ def _vocoder(
             "or put a resampling block between.",
             where=f"{addon.name}: $.stack[{len(addon.config.stack) - 1}]",
         )
-    return vocoder
 
 
 def _fitting(addon: Addon, folders: Sequence[str | Path]) -> str:
@@ -175,7 +207,7 @@ def _fitting(addon: Addon, folders: Sequence[str | Path]) -> str:
     return f'choose one with --vocoder, or set "vocoder" in addon.json; those that fit: {", ".join(names)}'
 
 
-def _gives_samples(block: StreamableBlock, addon: Addon, last: Addon) -> None:
+def _gives_samples(block: StreamableBlock, last: Addon) -> None:
     where = f"{last.name}: $.stack"
     port = block.gives.get("samples")
     if port is None or len(port.axes) != 1:
