@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from voxstack.core.blocks import Stream, Timing
 from voxstack.core.errors import VoxstackError, WiringError
-from voxstack.core.ports import Ports, Tensors
+from voxstack.core.ports import Port, Ports, Tensors
 
 __all__ = ["END", "Fault", "Faults", "Unwired"]
 
@@ -61,9 +61,9 @@ class Faults:
 class Unwired:
     """A block that could not be wired: what it takes and gives is not known, and it does nothing."""
 
-    takes: Ports = field(default_factory=dict)
-    gives: Ports = field(default_factory=dict)
-    consumes: Ports | None = field(default_factory=dict)
+    takes: Ports = field(default_factory=dict[str, Port])
+    gives: Ports = field(default_factory=dict[str, Port])
+    consumes: Ports | None = field(default_factory=dict[str, Port])
     timing: Timing = Timing()  # noqa: RUF009 - frozen
 
     def run(self, tensors: Tensors) -> Tensors:

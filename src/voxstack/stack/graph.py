@@ -100,10 +100,13 @@ def graph_of(
     stream: Stream = None if source is None else (SOURCE, source)
     frames: list[Frame] = []
     for root in reading.roots():
-        frame, stream = reading.walk(root, entering, stream)
-        assert isinstance(frame, Frame)
+        drawn, stream = reading.walk(root, entering, stream)
         addon = root.path.partition("$")[0].rstrip(": ") or title
-        frames.append(Frame(frame.path, f"{addon} · {frame.title}", frame.inside, frame.faults))
+        name = f"{addon} · {_title(root)}"
+        if isinstance(drawn, Frame):
+            frames.append(Frame(drawn.path, name, drawn.inside, drawn.faults))
+        else:  # an empty stack
+            frames.append(Frame(f"{drawn.path}/", name, (drawn,)))
     missing = tuple(fault.message for fault in reading.faults.at(END))
     if missing:
         frames.append(Frame(END, "what follows", (Node(END, "?", faults=missing),)))

@@ -168,6 +168,7 @@ class _Laying:
         waiting = _labels(entering)
         for frame in self.graph.frames:
             y, row, waiting = self._frame(frame, 0, y, row, waiting)
+            y += PAD
         leaving = [edge for edge in self.graph.edges if edge.giver in self.place and edge.taker == OUTPUT]
         if leaving:
             y = self._arrow_down(y, _labels(leaving), begin=self._bottom(row - 1))
