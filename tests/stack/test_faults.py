@@ -81,7 +81,7 @@ def test_what_may_follow_from_the_first_fault_says_so(wire_addon, tone):
         ([ENCODERS], "$.stack[0]", "Encoders"),
         ([{"type": "Nothing"}], "$.stack[0]", "Nothing"),
         ([PIPELINE, {"type": "Upsampler"}], "$.stack[1]", "Upsampler"),
-        ([PIPELINE, PIPELINE], "$.stack", "StreamableStack"),
+        ([PIPELINE, PIPELINE], "$.stack[1].streamable_block", "StreamableStack"),
     ],
 )
 def test_every_kind_of_wrong_entry_has_its_place(wire_addon, tone, stack, path, named):

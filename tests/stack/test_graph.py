@@ -155,7 +155,7 @@ def test_no_text_lies_over_text_nor_leaves_the_picture(drawn, name, kind):
         apart_x = one.x + one.width <= other.x or other.x + other.width <= one.x
         assert apart_x or abs(one.y - other.y) >= FONT, f"'{one.text}' and '{other.text}'"
     for words in layout.words:
-        assert 0 <= words.x
+        assert words.x >= 0
         assert words.x + words.width <= layout.width
         assert FONT <= words.y <= layout.height
 

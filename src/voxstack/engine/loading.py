@@ -119,7 +119,7 @@ def _load_stack(
     )
     below = None
     if addon.config.gives == "mel":
-        with _kept(faults if vocoder is None else None, END):
+        with _kept(faults if vocoder is None else None):
             below = _vocoder(addon, block, vocoder, folders, faults=faults)
     elif vocoder is not None:
         raise RequestError("it makes audio itself and takes no vocoder", where=addon.name)
@@ -139,21 +139,21 @@ def _load_stack(
         block = StreamableStack((block, voiced))
         nets |= {f"{below.name}/{key}": net for key, net in own.items()}
     if not (faults and faults.found):
-        with _kept(faults, END):
+        with _kept(faults):
             _gives_samples(block, below or addon)
     plan = ChunkPlan(**profile.chunk_settings())
     return Loaded(addon, running.name, block, nets, tuple(wired), below, plan)
 
 
 @contextmanager
-def _kept(faults: Faults | None, path: str) -> Generator[None, None, None]:
+def _kept(faults: Faults | None) -> Generator[None, None, None]:
     """Keep what is wrong with what follows a stack, where faults are kept."""
     try:
         yield
     except (WiringError, RequestError) as error:
         if faults is None:
             raise
-        faults.note(path, error)
+        faults.note(END, error)
 
 
 def _watched(nets: dict[str, Net], watch: Watch | None, *, prefix: str = "") -> dict[str, Net]:
@@ -180,13 +180,13 @@ def _vocoder(
     if vocoder.config.takes != "mel":
         where = f"{addon.name}: $.vocoder" if wanted is None else addon.name
         raise WiringError(f"'{name}' is no vocoder: it does not take mels", where=where)
-    with _kept(faults, f"{vocoder.name}: $.stack[0]"):
-        _same_mels(addon, block.gives.get("mel"), vocoder, name)
+    if faults is None:  # else the vocoder's own need says it, where it is drawn
+        _same_mels(addon, block.gives["mel"], vocoder, name)
     return vocoder
 
 
-def _same_mels(addon: Addon, given: Port | None, vocoder: Addon, name: str | Path) -> None:
-    found = [] if given is None else differences(given, replace(given, mel=vocoder.mel))
+def _same_mels(addon: Addon, given: Port, vocoder: Addon, name: str | Path) -> None:
+    found = differences(given, replace(given, mel=vocoder.mel))
     if found:
         lines = "".join(f"\n  {line}" for line in found)
         raise WiringError(

@@ -207,7 +207,7 @@ def _check_head(block: StreamableBlock, source: Ports | None, place: _Place) -> 
     )
     if place.faults is None:
         raise error
-    if not place.faults.at(first.path):
+    if not place.faults.found:
         place.faults.note(first.path, error)
 
 
