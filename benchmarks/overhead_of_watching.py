@@ -2,7 +2,7 @@
 
 taskset -c 1 python benchmarks/overhead_of_watching.py [--rounds 40] [--voice joe]
 
-Each round speaks the same text in four ways, in an order that changes from round to round, and compares
+Each round speaks the same text in five ways, in an order that changes from round to round, and compares
 each way with the plain blocks of the same round. Processor time is counted, not the clock, so that what
 else the machine does counts less. The plain blocks are those that `wire_stack` makes of the addon, with
 nothing around them; they are read twice, and the difference of the two is what cannot be told apart here.

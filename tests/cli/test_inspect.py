@@ -149,13 +149,10 @@ def test_a_block_that_finds_nothing_to_work_on_is_the_one_that_is_marked(capsys,
         config["nets"]["text"]["role"] = "other"
 
     code, printed, err = inspect(capsys, edited(change), "--graph", "-")
-    assert code == 1
-    assert (
-        err
-        == "wrong: $.stack[0].streamable_block.stack[0]: nothing with axis 'phonemes' is there to be repeated\n"
-    )
-    [fault] = [line for line in printed.splitlines() if line.startswith("class ")]
-    assert fault.endswith(" fault")
+    path = "$.stack[0].streamable_block.stack[0]"
+    assert (code, err) == (1, f"wrong: {path}: nothing with axis 'phonemes' is there to be repeated\n")
+    styled = [line.split()[1:] for line in printed.splitlines() if line.split()[0] == "class"]
+    assert styled == [["n1", "fault"]]
 
 
 def test_a_vocoder_that_is_not_there_is_drawn_as_what_is_missing(capsys, edited):

@@ -11,8 +11,12 @@ from voxstack.stack.wire import Block, Wired
 
 __all__ = ["NOBODY", "OUTPUT", "REQUEST", "SOURCE", "Edge", "Frame", "Graph", "Node", "graph_of", "shown"]
 
-REQUEST, NOBODY, SOURCE, OUTPUT = "request", "nobody", "source", "output"
-"""Ends of edges that are no block: what a request brings, what nobody gives, what flows in and out."""
+REQUEST = "request"
+"""The end of an edge that carries what a request brings; those below are no block either."""
+
+NOBODY = "nobody"
+SOURCE = "source"
+OUTPUT = "output"
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 
 from voxstack.stack.graph import NOBODY, OUTPUT, REQUEST, SOURCE, Edge, Frame, Graph, Node, shown
 
-__all__ = ["FONT", "LINE", "Arrow", "Box", "Layout", "Words", "lay_out"]
+__all__ = ["FONT", "Arrow", "Box", "Layout", "Words", "lay_out"]
 
-FONT, ADVANCE, LINE = 12, 7.6, 17
+FONT = 12
+ADVANCE = 7.6
+LINE = 17
 """Size of letters, the width of one in a monospaced font (a little more than it is), and of a line."""
 
 PAD, GAP, TRACK = 12, 26, 22
