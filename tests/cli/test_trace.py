@@ -70,6 +70,52 @@ def test_json_is_one_object_with_each_nets_share(capsys, tmp_path):
     assert report["events"] == []
 
 
+def test_json_says_of_each_chunk_whether_it_was_in_time(capsys, tmp_path):
+    _, printed, _ = trace(capsys, "tone", "abc def. ghi", "--out", tmp_path / "t.json", "--json")
+    report = json.loads(printed)
+    chunks = report["playout"]
+    assert [one["chunk"] for one in chunks] == list(range(1, report["chunks"] + 1))
+    assert chunks[0]["ready_ms"] == chunks[0]["needed_at_ms"]
+    assert sum(one["audio_ms"] for one in chunks) == pytest.approx(report["audio_s"] * 1000, abs=0.1)
+    for one in chunks:
+        assert one["needed_at_ms"] - one["ready_ms"] == pytest.approx(one["ahead_ms"], abs=0.002)
+    assert report["least_ahead_ms"] == min(one["ahead_ms"] for one in chunks[1:])
+    assert report["dry_ms"] == pytest.approx(sum(max(-one["ahead_ms"], 0) for one in chunks), abs=0.01)
+
+
+def test_json_ranks_what_could_be_saved(capsys, tmp_path):
+    _, printed, _ = trace(capsys, "tone", "abc def", "--out", tmp_path / "t.json", "--json")
+    report = json.loads(printed)
+    shares = [gain["share"] for gain in report["gains"]]
+    assert shares == sorted(shares, reverse=True)
+    whole = {"first audio": report["first_audio_ms"], "all work": report["wall_s"] * 1000}
+    for gain in report["gains"]:
+        assert 0 < gain["saves_ms"] <= gain["of_ms"]
+        assert gain["of_ms"] == pytest.approx(whole[gain["of"]], abs=0.1)
+        assert gain["share"] == pytest.approx(gain["saves_ms"] / gain["of_ms"], abs=0.001)
+    assert {"net", "outside", "overlap"} <= {gain["kind"] for gain in report["gains"]}
+
+
+def test_the_trace_is_of_the_format_that_perfetto_reads(capsys, tmp_path):
+    out = tmp_path / "t.json"
+    trace(capsys, "tone", "abc def. ghi", "--out", out)
+    wanted = {
+        "M": {"name", "pid", "tid", "args"},
+        "X": {"name", "cat", "ts", "dur", "pid", "tid", "args"},
+        "i": {"name", "cat", "s", "ts", "pid", "tid", "args"},
+        "C": {"name", "cat", "ts", "pid", "tid", "args"},
+    }
+    events = json.loads(out.read_bytes())["traceEvents"]
+    for event in events:
+        assert set(event) == {"ph", *wanted[event["ph"]]}
+        assert event.get("dur", 0) >= 0
+        assert event["ph"] != "C" or all(isinstance(value, float | int) for value in event["args"].values())
+    assert {event["ph"] for event in events} == set(wanted)
+    stamps = [event["ts"] for event in events if event["ph"] != "M"]
+    assert stamps == sorted(stamps)
+    assert stamps[0] == 0
+
+
 def test_one_screen_says_where_the_time_went(capsys, tmp_path):
     out = tmp_path / "t.json"
     code, printed, _ = trace(capsys, "tone", "abc def", "--out", out)
@@ -85,6 +131,8 @@ def test_one_screen_says_where_the_time_went(capsys, tmp_path):
         "(outside nets)",
         "all",
     }
+    for begin in ("first audio  ", "audio ahead  ", "real-time factor  ", "next gain         at most "):
+        assert sum(line.startswith(begin) for line in lines) == 1
     assert lines[-1] == f"written           {out}"
     assert len(lines) < 25
 

@@ -88,7 +88,23 @@ def test_first_audio_and_events_are_instants():
     assert [(event["name"], event["ts"], event["tid"], event["s"]) for event in instants] == [
         ("attention.stall: it stands", 3_000, 4, "t"),
         ("first audio: after 10.0 ms", 10_000, 1, "t"),
+        ("runs dry: 10.0 ms until chunk 2", 110_000, 1, "t"),
     ]
+
+
+def test_a_chunk_says_when_it_was_needed_and_how_long_before_it_was_ready():
+    chunks = [bar["args"] for bar in bars(trace(recording())) if bar["tid"] == 1]
+    assert [(args["needed_at_ms"], args["ahead_ms"]) for args in chunks] == [(10, 0), (110, -10)]
+
+
+def test_audio_ahead_is_a_counter_that_falls_between_chunks():
+    points = [event for event in trace(recording())["traceEvents"] if event["ph"] == "C"]
+    assert {event["name"] for event in points} == {"audio ahead, ms"}
+    curve = [(event["ts"] / 1000, event["args"]["ms"]) for event in points]
+    assert curve[0] == (10, 100)
+    assert (60, 50) in curve
+    assert curve[-2:] == [(119.999_999, 0), (120, 50)] or curve[-2:] == [(120, 0), (120, 50)]
+    assert all(set(event["args"]) == {"ms"} for event in points)
 
 
 def test_an_event_of_somebody_without_a_lane_goes_across_all():

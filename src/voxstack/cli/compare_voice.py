@@ -16,7 +16,9 @@ from voxstack.engine.audio import Audio
 from voxstack.engine.nets import Running
 from voxstack.engine.voice import Voice, open_voice
 from voxstack.engine.watching import Recording, Watcher
-from voxstack.stack.describe import rows, svg
+from voxstack.stack.describe import rows
+from voxstack.stack.graph import graph_of
+from voxstack.stack.picture import svg
 
 __all__ = ["REPEATS", "Arrival", "Notice", "Spoken", "Utterance", "speak"]
 
@@ -143,7 +145,7 @@ def speak(
         first_audio_ms=statistics.median(firsts) if firsts else None,
         wall_s=middle[1],
         arrivals=middle[0],
-        stack_svg=svg(voice.name, described),
+        stack_svg=svg(graph_of(voice.name, voice.loaded.wired, described, request=addon.request)),
         stack_words=tuple(row.type for row in described if not row.is_container),
         frame_rate=rate,
         mel_format=addon.mel,

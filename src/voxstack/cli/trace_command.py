@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+APART = ("out", "nets", "playout", "gains", "events")
+"""What of the report is not kept with the trace: it shows it itself, or it says nothing there."""
+
 
 @click.command(
     "trace",
@@ -49,6 +52,8 @@ def command(
 ) -> None:
     if out.suffix.lower() != ".json":
         raise click.BadParameter(f"got '{out}', want a name that ends in .json", param_hint="--out")
+    from voxstack.engine.gains import gains
+    from voxstack.engine.playout import playout
     from voxstack.engine.tracing import chrome_trace, times
     from voxstack.engine.voice import open_voice
     from voxstack.engine.watching import Watcher
@@ -63,6 +68,10 @@ def command(
         with watcher.recording() as seen:
             samples = sum(len(chunk.samples) for chunk in seen.chunks(ready.chunks(text, **controls)))
         spent = times(seen, watcher.lanes)
+        played = playout(seen.spans)
+        begin_ns = seen.spans[0].start_ns
+        specs = {name: net.spec for name, net in ready.loaded.nets.items()}
+        tightest = played.tightest
         audio_s = samples / ready.sample_rate
         places, frame_rate = seen.places(watcher.last), ready.loaded.addon.frame_rate
         report = {
@@ -81,6 +90,22 @@ def command(
             "nets": [_rounded(asdict(net)) for net in spent.nets],
             "outside_nets_ms": round(spent.outside_ms, 3),
             "outside_nets_before_audio_ms": round(spent.outside_before_audio_ms, 3),
+            "playout": [
+                {
+                    "chunk": one.number,
+                    "audio_ms": round(one.audio_ms, 3),
+                    "ready_ms": round((one.ready_ns - begin_ns) / 1e6, 3),
+                    "needed_at_ms": round((one.deadline_ns - begin_ns) / 1e6, 3),
+                    "ahead_ms": round(one.ahead_ms, 3),
+                }
+                for one in played.deliveries
+            ],
+            "least_ahead_ms": None if tightest is None else round(tightest.ahead_ms, 3),
+            "dry_ms": round(played.dry_ms, 3),
+            "gains": [
+                {**_rounded(asdict(gain)), "share": round(gain.share, 4)}
+                for gain in gains(seen, spent, specs)
+            ],
             "events": [
                 event_row(
                     noted.event,
@@ -95,7 +120,7 @@ def command(
                 if not noted.event.is_data
             ],
         }
-        about = {key: value for key, value in report.items() if key not in ("out", "nets", "events")}
+        about = {key: value for key, value in report.items() if key not in APART}
         trace = chrome_trace(seen, watcher.lanes, title=f"voxstack trace {ready.name}", about=about)
         file.write(json.dumps(trace, ensure_ascii=False))
     click.echo(json.dumps(report, ensure_ascii=False) if is_json else _screen(report))
@@ -129,13 +154,36 @@ def _screen(report: dict[str, Any]) -> str:
     lines = [options.table(rows, heads), ""]
     parts = {net["net"]: net["before_audio_ms"] for net in report["nets"] if net["runs_before_audio"]}
     parts["outside nets"] = report["outside_nets_before_audio_ms"]
-    bound = ", ".join(f"{name} {ms:.1f}" for name, ms in sorted(parts.items(), key=lambda part: -part[1]))
-    lines.append(f"first audio       {report['first_audio_ms']:.0f} ms: {bound}")
+    first_ms = report["first_audio_ms"]
+    bound = ", ".join(
+        f"{name} {ms:.1f} ({ms / first_ms:.0%})" if first_ms else name
+        for name, ms in sorted(parts.items(), key=lambda part: -part[1])
+    )
+    lines.append(f"first audio       {first_ms:.0f} ms: {bound}")
+    lines.append(f"audio ahead       {_ahead(report['playout'], report['dry_ms'])}")
     rtf = "-" if report["rtf"] is None else f"{report['rtf']:.3f}"
     lines.append(
         f"real-time factor  {rtf} ({report['audio_s']:.1f} s of audio in {report['wall_s']:.2f} s, "
         f"{report['chunks']} chunks)"
     )
+    for gain in report["gains"][:1]:
+        saved = f"{gain['saves_ms']:.1f} of {gain['of_ms']:.1f} ms of {gain['of']} ({gain['share']:.0%})"
+        lines.append(f"next gain         at most {saved}: {gain['how']}")
     lines += [f"{event['kind']:<16}  {event['text']}" for event in report["events"]]
     lines.append(f"written           {report['out']}")
     return "\n".join(lines)
+
+
+def _ahead(deliveries: list[dict[str, Any]], dry_ms: float) -> str:
+    """Say how close a listener who plays on from the first audio came to silence."""
+    late = [one for one in deliveries if one["ahead_ms"] < 0]
+    if late:
+        first = late[0]
+        return (
+            f"runs dry {'once' if len(late) == 1 else f'{len(late)} times'}, {dry_ms:.0f} ms in all; first "
+            f"{first['needed_at_ms']:.0f} ms after the request, before chunk {first['chunk']}"
+        )
+    if len(deliveries) < 2:
+        return "never runs dry: it all comes at once"
+    tightest = min(deliveries[1:], key=lambda one: one["ahead_ms"])
+    return f"never runs dry; at least {tightest['ahead_ms']:.0f} ms, before chunk {tightest['chunk']}"

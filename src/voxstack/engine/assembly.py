@@ -15,6 +15,7 @@ from voxstack.core.site import Entry, Site
 from voxstack.engine.library import find_addon
 from voxstack.engine.nets import Running, load_nets, resolve
 from voxstack.stack.addon import Addon
+from voxstack.stack.faults import Faults
 from voxstack.stack.nested import NestedAddon
 from voxstack.stack.wire import Block, Wired, wire_stack
 
@@ -42,6 +43,7 @@ class Assembly:
     running  how the nets of all addons run
     folders  where other addons are looked for first
     watch    what looks into it; without one, nothing does
+    faults   is filled with what is wrong, which is not raised then
     nets     all that were loaded; another addon's stand under its name: "tone-vocoder/vocoder"
     wired    all blocks, inner ones first
     addons   the nested ones
@@ -51,6 +53,7 @@ class Assembly:
     running: Running
     folders: Sequence[str | Path] = ()
     watch: Watch | None = None
+    faults: Faults | None = None
     nets: dict[str, Net] = field(default_factory=dict[str, Net])
     wired: list[Wired] = field(default_factory=list[Wired])
     addons: list[Addon] = field(default_factory=list[Addon])
@@ -71,6 +74,7 @@ class Assembly:
             root="effects: $",
             watch=self._watched_block,
             addons=self._nested_in((self.voice,)),
+            faults=self.faults,
         )
 
     def find(self, name: str | Path, *, user: Addon, kind: Literal["addon", "vocoder"] = "addon") -> Addon:
@@ -104,6 +108,7 @@ class Assembly:
             root=root,
             watch=self._watched_block,
             addons=self._nested_in(within),
+            faults=self.faults,
         )
 
     @property

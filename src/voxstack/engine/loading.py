@@ -1,7 +1,8 @@
 """Make an addon ready: choose the runtime, load its nets side by side, wire its stack."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from voxstack.engine.nets import Running, resolve
 from voxstack.engine.plan import ChunkPlan
 from voxstack.stack.addon import Addon
 from voxstack.stack.containers import StreamableStack
+from voxstack.stack.faults import END, Faults
 from voxstack.stack.wire import Wired
 
 __all__ = ["Loaded", "load_stack"]
@@ -66,6 +68,7 @@ def load_stack(
     folders: Sequence[str | Path] = (),
     vocoder: str | Path | None = None,
     watch: Watch | None = None,
+    faults: Faults | None = None,
 ) -> Loaded:
     """Load an addon's nets, wire its stack, and put its vocoder under it.
 
@@ -75,10 +78,12 @@ def load_stack(
     In:       running  how its nets run
               vocoder  name or path of another one than the addon names
               watch    what looks into it; without one, nothing does
+              faults   is filled with what is wrong with its stack, and only the rest is raised; what
+                       comes back can be looked at then, but may not speak
     Raises:   ConfigError, WiringError, AddonError, NetError, RequestError; each says where
     """
     try:
-        return _load_stack(addon, running, folders=folders, vocoder=vocoder, watch=watch)
+        return _load_stack(addon, running, folders=folders, vocoder=vocoder, watch=watch, faults=faults)
     except VoxstackError as error:
         if not error.where.startswith("$"):
             raise
@@ -92,26 +97,28 @@ def _load_stack(
     folders: Sequence[str | Path],
     vocoder: str | Path | None,
     watch: Watch | None,
+    faults: Faults | None,
 ) -> Loaded:
-    assembly = Assembly(addon, running, folders, watch)
+    assembly = Assembly(addon, running, folders, watch, faults)
     block = assembly.stack(addon, source=addon.source)
     below = None
     if addon.config.gives == "mel":
-        below = _vocoder(assembly, block, vocoder)
-        voiced = assembly.stack(below, source=block.gives, root=f"{below.name}: $")
-        block = StreamableStack((block, voiced))
+        with _kept(faults if vocoder is None else None):
+            below = _vocoder(assembly, block, vocoder)
     elif vocoder is not None:
         raise RequestError("it makes audio itself and takes no vocoder", where=addon.name)
-    sample_rate = _sample_rate(block, below or addon)
+    if below is not None:
+        voiced = assembly.stack(below, source=block.gives, root=f"{below.name}: $")
+        block = StreamableStack((block, voiced))
+    sample_rate = (below or addon).config.audio.sample_rate
+    if not (faults and faults.found):
+        with _kept(faults):
+            _check_rate(block, below or addon)
     effects = running.effects_of(addon.name)
     if effects:
         block = StreamableStack((block, assembly.effects(effects, source=block.gives)))
-        rate = _samples(block, where="effects: $.stack").rate or sample_rate
-        if rate != int(rate):
-            raise WiringError(
-                f"the effects give {rate} samples per second, want a whole number", where="effects: $.stack"
-            )
-        sample_rate = int(rate)
+        if not (faults and faults.found):
+            sample_rate = _changed_rate(block, sample_rate)
     return Loaded(
         addon=addon,
         profile=running.name,
@@ -125,10 +132,21 @@ def _load_stack(
     )
 
 
+@contextmanager
+def _kept(faults: Faults | None) -> Generator[None, None, None]:
+    """Keep what is wrong with what follows a stack, where faults are kept."""
+    try:
+        yield
+    except (WiringError, RequestError) as error:
+        if faults is None:
+            raise
+        faults.note(END, error)
+
+
 def _vocoder(assembly: Assembly, block: StreamableBlock, wanted: str | Path | None) -> Addon:
     """Return the vocoder's addon, if its mels are the voice's mels."""
-    addon, folders = assembly.voice, assembly.folders
-    if "mel" not in block.gives:
+    addon, folders, faults = assembly.voice, assembly.folders, assembly.faults
+    if "mel" not in block.gives and not (faults and faults.unwired):
         raise WiringError(f"its stack gives {sorted(block.gives)}, not 'mel'", where=f"{addon.name}: $.stack")
     name = addon.config.vocoder if wanted is None else wanted
     if name is None:
@@ -137,7 +155,12 @@ def _vocoder(assembly: Assembly, block: StreamableBlock, wanted: str | Path | No
     if vocoder.config.takes != "mel":
         where = f"{addon.name}: $.vocoder" if wanted is None else addon.name
         raise WiringError(f"'{name}' is no vocoder: it does not take mels", where=where)
-    given = block.gives["mel"]
+    if faults is None:  # else the vocoder's own need says it, where it is drawn
+        _same_mels(addon, block.gives["mel"], vocoder, name)
+    return vocoder
+
+
+def _same_mels(addon: Addon, given: Port, vocoder: Addon, name: str | Path) -> None:
     found = differences(given, replace(given, mel=vocoder.mel))
     if found:
         lines = "".join(f"\n  {line}" for line in found)
@@ -147,7 +170,6 @@ def _vocoder(assembly: Assembly, block: StreamableBlock, wanted: str | Path | No
             "or put a resampling block between.",
             where=f"{addon.name}: $.stack[{len(addon.config.stack) - 1}]",
         )
-    return vocoder
 
 
 def _fitting(addon: Addon, folders: Sequence[str | Path]) -> str:
@@ -169,8 +191,8 @@ def _samples(block: StreamableBlock, *, where: str) -> Port:
     return port
 
 
-def _sample_rate(block: StreamableBlock, last: Addon) -> int:
-    """Return the rate of the addon that ends in samples; its stack must say the same."""
+def _check_rate(block: StreamableBlock, last: Addon) -> None:
+    """Check that a stack ends in samples, as many a second as its addon says."""
     where = f"{last.name}: $.stack"
     port = _samples(block, where=where)
     rate = last.config.audio.sample_rate
@@ -178,7 +200,15 @@ def _sample_rate(block: StreamableBlock, last: Addon) -> int:
         raise WiringError(
             f"the stack gives {port.rate} samples per second, $.audio.sample_rate says {rate}", where=where
         )
-    return rate
+
+
+def _changed_rate(block: StreamableBlock, before: int) -> int:
+    """Return the rate behind the effects."""
+    where = "effects: $.stack"
+    rate = _samples(block, where=where).rate or before
+    if rate != int(rate):
+        raise WiringError(f"the effects give {rate} samples per second, want a whole number", where=where)
+    return int(rate)
 
 
 def _listed(ports: Ports) -> str:

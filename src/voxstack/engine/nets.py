@@ -19,7 +19,16 @@ from voxstack.stack.addon import Addon
 from voxstack.stack.deployment import NO_DEPLOYMENT, Deployment
 from voxstack.stack.profiles import DEFAULT, STANDARD, NetProfile, Profile, shape_policy
 
-__all__ = ["Running", "compile_nets", "cores", "load_nets", "plan_nets", "profile_names", "resolve"]
+__all__ = [
+    "Running",
+    "compile_nets",
+    "cores",
+    "file_sizes",
+    "load_nets",
+    "plan_nets",
+    "profile_names",
+    "resolve",
+]
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,11 @@ def load_nets(addon: Addon, profile: Profile) -> dict[str, Net]:
         # Biggest first, so that no core waits at the end for a big one.
         names = sorted(plans, key=lambda name: -addon.files.size(plans[name].file))
         return dict(zip(names, pool.map(load, names), strict=True))
+
+
+def file_sizes(addon: Addon, profile: Profile) -> dict[str, int]:
+    """Return the bytes of each net's file in the addon: the one that the profile chooses."""
+    return {name: addon.files.size(plan.file) for name, plan in plan_nets(addon, profile).items()}
 
 
 def compile_nets(addon: Addon, profile: Profile, out: Path) -> list[Path]:

@@ -2,12 +2,14 @@
 
 A trace opens in Perfetto and in a browser's own viewer: a lane for the listener's chunks, then one for
 each block from the last to the first, then one for each net, so that who asks stands above who is asked.
+A curve shows how much audio lies ahead of a listener who plays on from the first audio.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from voxstack.engine.playout import Playout, playout
 from voxstack.engine.watching import CHUNKS, Lane, Recording, Span
 
 __all__ = ["MOST_STEPS", "NetTime", "Times", "chrome_trace", "times"]
@@ -16,6 +18,9 @@ MOST_STEPS = 400
 """A recurrent net that makes more steps is drawn one bar for all steps of a read."""
 
 PROCESS = 1
+
+AHEAD = "audio ahead, ms"
+"""The curve of how much audio lies ahead of the listener."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ def chrome_trace(
     In:       title  what the viewer calls the whole; about  facts to keep with it
     """
     spans = merged(seen.spans, most_steps)
+    played = playout(seen.spans)
     begin = min((span.start_ns for span in spans), default=0)
     used = list(dict.fromkeys(span.lane for span in spans))
     shown = [lane for lane in lanes if lane.name in used]
@@ -122,10 +128,15 @@ def chrome_trace(
     events: list[dict[str, Any]] = [
         {"ph": "X", "name": _name(span), "cat": span.what, "ts": _us(span.start_ns - begin)}
         | {"dur": _us(span.end_ns - span.start_ns)}
-        | {"pid": PROCESS, "tid": numbers[span.lane], "args": _facts(number, spans)}
+        | {
+            "pid": PROCESS,
+            "tid": numbers[span.lane],
+            "args": _facts(number, spans) | _waiting(span, played, begin),
+        }
         for number, span in enumerate(spans)
     ]
-    events += [_instant(event, numbers) | {"ts": _us(at - begin)} for at, event in _instants(seen)]
+    events += [_instant(event, numbers) | {"ts": _us(at - begin)} for at, event in _instants(seen, played)]
+    events += [_ahead(at - begin, ahead_ms) for at, ahead_ms in played.curve()]
     events.sort(key=lambda event: (event["ts"], -event.get("dur", 0)))
     return {
         "traceEvents": [*_names(title, shown), *events],
@@ -185,8 +196,32 @@ def _facts(number: int, spans: Sequence[Span]) -> dict[str, Any]:
     return {**facts, "asked_by": spans[span.parent].lane, "parent": span.parent}
 
 
-def _instants(seen: Recording) -> list[tuple[int, dict[str, Any]]]:
-    """Return when there was first audio, and when a block reported something."""
+def _waiting(span: Span, played: Playout, begin: int) -> dict[str, Any]:
+    """Return of a chunk when it was needed, and how long before that it was ready."""
+    if span.lane != CHUNKS:
+        return {}
+    for one in played.deliveries:
+        if one.ready_ns == span.end_ns:
+            deadline_ms = round((one.deadline_ns - begin) / 1e6, 3)
+            return {"needed_at_ms": deadline_ms, "ahead_ms": round(one.ahead_ms, 3)}
+    return {}
+
+
+def _ahead(at_ns: int, ahead_ms: float) -> dict[str, Any]:
+    args = {"ms": round(ahead_ms, 3)}
+    return {
+        "ph": "C",
+        "name": AHEAD,
+        "cat": "playout",
+        "ts": _us(at_ns),
+        "pid": PROCESS,
+        "tid": 0,
+        "args": args,
+    }
+
+
+def _instants(seen: Recording, played: Playout) -> list[tuple[int, dict[str, Any]]]:
+    """Return when there was first audio, when it ran dry, and when a block reported something."""
     found = [
         (noted.at_ns, {"name": noted.event.kind, "where": noted.event.where, "text": noted.event.text})
         for noted in seen.events
@@ -196,6 +231,13 @@ def _instants(seen: Recording) -> list[tuple[int, dict[str, Any]]]:
     if heard:
         text = f"after {heard[0].duration_ms:.1f} ms"
         found.append((heard[0].end_ns, {"name": "first audio", "where": CHUNKS, "text": text}))
+    found += [
+        (
+            one.deadline_ns,
+            {"name": "runs dry", "where": CHUNKS, "text": f"{-one.ahead_ms:.1f} ms until chunk {one.number}"},
+        )
+        for one in played.dry
+    ]
     return found
 
 

@@ -1,26 +1,37 @@
-"""Describe a wired stack for people: one row a block, and the same as a picture."""
+"""Describe a wired stack for people: one row a block, and one for each net that a block holds inside."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from html import escape
+from typing import Any
 
 from voxstack.core.blocks import Timing
-from voxstack.core.ports import Ports
+from voxstack.core.nets import Net
+from voxstack.core.ports import Port, Ports
+from voxstack.core.shapes import reach
+from voxstack.stack.faults import Faults
 from voxstack.stack.wire import Wired
 
-__all__ = ["Row", "rows", "svg"]
+__all__ = ["Row", "inner_nets", "net_prefix", "rows"]
 
-WIDTH, HEIGHT, LEFT, ARROW, LINE = 480, 60, 30, 24, 18
-"""Sizes in the picture, in its units."""
+RIGHT_NOW = 1
+"""Output steps that a block is asked for when its latency is worked out."""
 
 
 @dataclass(frozen=True)
 class Row:
     """What there is to know of one block: where it stands, what it takes and gives, and its timing.
 
-    context is in input steps; ahead_ms, how much audio of what comes after it needs, is None where that
-    is everything (`needs_all`), or where there is no rate.
+    context     in input steps
+    ahead_ms    how much audio of what comes after it needs; None where that is everything
+                (`needs_all`), or where there is no rate
+    rate_hz     steps of what it gives per second, None where they have no fixed duration
+    waits_for   what of its input must be known before its first output: "12 frames", "all phonemes"
+    latency_ms  the same in ms of audio, None where it is all of the utterance
+    file_bytes  size of its nets' files in the addon; None: it has no net
+    runtime     what runs its net, and in which precision
+    inside      a row for each net of a block that holds several
+    faults      what is wrong with it
     """
 
     path: str
@@ -33,66 +44,48 @@ class Row:
     ahead_ms: float | None = None
     needs_all: bool = False
     is_container: bool = False
+    rate_hz: float | None = None
+    waits_for: str | None = None
+    latency_ms: float | None = None
+    file_bytes: int | None = None
+    runtime: str | None = None
+    inside: tuple["Row", ...] = ()
+    faults: tuple[str, ...] = ()
 
 
-def rows(wired: Sequence[Wired]) -> list[Row]:
-    """Return a row for each block, in the order in which data reaches them."""
-    return [_row(item) for item in wired]
+def rows(
+    wired: Sequence[Wired], *, sizes: Mapping[str, int] | None = None, faults: Faults | None = None
+) -> list[Row]:
+    """Return a row for each block, in the order in which data reaches them.
+
+    In:       sizes   bytes of each net's file, by the name that the loaded voice gives the net
+              faults  what was found wrong while it was wired
+    """
+    return [_row(item, sizes or {}, faults or Faults()) for item in wired]
 
 
-def svg(name: str, described: Sequence[Row]) -> str:
-    """Return the chain of blocks as an SVG picture: what flows stands beside the arrows."""
-    drawn: list[str] = []
-    bottom = 0
-    flowing: tuple[str, ...] | None = None
-    for row in described:
-        if row.is_container:
-            continue
-        labels = row.takes if flowing is None else flowing
-        top = bottom + ARROW + LINE * len(labels)
-        drawn += _box(row, labels, above=bottom, top=top)
-        bottom, flowing = top + HEIGHT, row.gives
-    labels = flowing or ()
-    end = bottom + ARROW + LINE * len(labels)
-    drawn += _arrow(labels, bottom, end)
-    size = f'viewBox="0 0 {WIDTH + 2 * LEFT} {end + ARROW // 2}"'
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">',
-            f"<title>{escape(name)}</title>",
-            '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8"',
-            ' orient="auto"><path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
-            *drawn,
-            "</svg>\n",
-        ]
+def inner_nets(item: Wired) -> list[tuple[str, Any]]:
+    """Return the blocks around one net each that a block holds without the JSON naming them."""
+    if item.is_container:
+        return []
+    inside = [block for block in getattr(item.block, "blocks", ()) if hasattr(block, "net")]
+    return [(f"{item.path}/{block.net.spec.name}", block) for block in inside]
+
+
+def net_prefix(path: str) -> str:
+    """Return what stands before a net's name where the block at `path` belongs to the vocoder's addon."""
+    addon = path.partition("$")[0].rstrip(": ")
+    return f"{addon}/" if addon else ""
+
+
+def _row(item: Wired, sizes: Mapping[str, int], faults: Faults) -> Row:
+    inside = tuple(
+        _of(Wired(path, block.net.spec.name, block), sizes, ()) for path, block in inner_nets(item)
     )
+    return _of(item, sizes, inside, tuple(fault.message for fault in faults.at(item.path)))
 
 
-def _box(row: Row, labels: Sequence[str], *, above: int, top: int) -> list[str]:
-    """Draw a block and the arrow into it."""
-    shape = f'x="{LEFT}" y="{top}" width="{WIDTH}" height="{HEIGHT}" rx="8"'
-    return [
-        *_arrow(labels, above, top),
-        f'<rect {shape} fill="#eef4fb" stroke="#3b6ea5"/>',
-        f'<text x="{LEFT + 14}" y="{top + 24}" font-weight="bold">{escape(row.type)}</text>',
-        f'<text x="{LEFT + 14}" y="{top + 45}" fill="#555">{escape(_about(row))}</text>',
-    ]
-
-
-def _arrow(labels: Sequence[str], top: int, bottom: int) -> list[str]:
-    middle = LEFT + WIDTH // 4
-    line = f'x1="{middle}" y1="{top + 2}" x2="{middle}" y2="{bottom - 2}"'
-    label_at = [top + ARROW // 2 + LINE * place + 12 for place in range(len(labels))]
-    return [
-        f'<line {line} stroke="#555" marker-end="url(#tip)"/>',
-        *(
-            f'<text x="{middle + 12}" y="{y}" fill="#555">{escape(label)}</text>'
-            for y, label in zip(label_at, labels, strict=True)
-        ),
-    ]
-
-
-def _row(item: Wired) -> Row:
+def _of(item: Wired, sizes: Mapping[str, int], inside: tuple[Row, ...], faults: tuple[str, ...] = ()) -> Row:
     block = item.block
     timing: Timing | None = getattr(block, "timing", None)
     consumes: Ports = getattr(block, "consumes", None) or {}
@@ -100,10 +93,14 @@ def _row(item: Wired) -> Row:
     ahead_ms = None
     if timing is not None and timing.lookahead is not None and rate is not None and consumes:
         ahead_ms = float(timing.right * timing.steps / rate * 1000)
+    net: Net | None = getattr(block, "net", None)
+    nets = (net.spec.name,) if net is not None else tuple(name for row in inside for name in row.nets)
+    known = [sizes[key] for name in nets if (key := f"{net_prefix(item.path)}{name}") in sizes]
+    waits_for, latency_ms = _wait(item, timing, consumes, net, rate)
     return Row(
         path=item.path,
         type=item.type,
-        nets=_nets(block),
+        nets=nets,
         takes=tuple(str(port) for port in {**block.takes, **consumes}.values()),
         gives=tuple(str(port) for port in block.gives.values()),
         steps=timing.steps if timing is not None and consumes else None,
@@ -111,24 +108,40 @@ def _row(item: Wired) -> Row:
         ahead_ms=ahead_ms,
         needs_all=timing is not None and timing.lookahead is None,
         is_container=item.is_container,
+        rate_hz=None if rate is None else float(rate),
+        waits_for=waits_for,
+        latency_ms=latency_ms,
+        file_bytes=sum(known) if known else None,
+        runtime=None if net is None else f"{net.runtime} {net.precision}",
+        inside=inside,
+        faults=faults,
     )
 
 
-def _nets(block: object) -> tuple[str, ...]:
-    net = getattr(block, "net", None)
-    if net is not None:
-        return (net.spec.name,)
-    return tuple(name for inner in getattr(block, "blocks", ()) for name in _nets(inner))
+def _wait(
+    item: Wired, timing: Timing | None, consumes: Ports, net: Net | None, rate: Fraction | None
+) -> tuple[str | None, float | None]:
+    """Return how much input must be known before the first output, in words and in ms of audio."""
+    if not consumes or timing is None:
+        axis = _axis(item.block.takes)
+        return (f"all {axis}" if axis else None), None
+    axis = _axis(consumes) or "steps"
+    if timing.lookahead is None:
+        return f"all {axis}", None
+    steps = timing.right + RIGHT_NOW
+    if net is not None and net.spec.ragged is not None:
+        sequential = bool(getattr(item.block, "sequential", False))
+        sizes = net.shapes.steps
+        steps = max(steps, reach(net.spec.ragged, sizes, 0, RIGHT_NOW, sequential=sequential))
+    latency_ms = None if rate is None else float(steps * timing.steps / rate * 1000)
+    return f"{steps} {axis}", latency_ms
 
 
-def _about(row: Row) -> str:
-    parts = [f"net {', '.join(row.nets)}"] if row.nets else []
-    if row.steps is not None:
-        parts.append(f"1 → {row.steps}")
-    if row.context and any(row.context):
-        parts.append(f"context {row.context[0]} | {row.context[1]}")
-    if row.needs_all:
-        parts.append("needs the whole utterance")
-    if row.ahead_ms:
-        parts.append(f"needs {row.ahead_ms:.0f} ms ahead")
-    return " · ".join(parts)
+def _axis(ports: Ports) -> str | None:
+    """Return the axis along which what flows in grows with the utterance."""
+    return next((axis for port in ports.values() if (axis := _first(port)) is not None), None)
+
+
+def _first(port: Port) -> str | None:
+    axis = port.axes[0] if port.axes else None
+    return axis if isinstance(axis, str) else None

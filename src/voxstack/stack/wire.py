@@ -6,12 +6,13 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias, cast
 
 from voxstack.core.blocks import SequenceBlock, StreamableBlock
-from voxstack.core.errors import ConfigError, WiringError, suggest
+from voxstack.core.errors import ConfigError, VoxstackError, WiringError, suggest
 from voxstack.core.nets import Net, Nets
-from voxstack.core.ports import MelFormat, Ports, differences
+from voxstack.core.ports import MelFormat, Port, Ports, differences
 from voxstack.core.registry import Registry
 from voxstack.core.site import Entry, Site
 from voxstack.stack.containers import StreamableStack
+from voxstack.stack.faults import Faults
 from voxstack.stack.standard import REGISTRY
 from voxstack.stack.strict import validated
 
@@ -55,6 +56,7 @@ class _Place:
     seen: list[Wired]
     watch: Callable[[str, str, Block], Block] | None
     addons: Addons | None
+    faults: Faults | None
 
     def net(self, name: str | None, *, role: str) -> Net:
         if name is not None:
@@ -92,25 +94,52 @@ class _Place:
 
     def need(self, wanted: Ports, given: Ports, *, of: str) -> None:
         for name, port in wanted.items():
-            if not given:
-                raise WiringError(
-                    f"wants '{name}' from {of}, but there is none; put a block that gives it before this one",
-                    where=self.path,
-                )
-            if name not in given:
-                have = ", ".join(given)
-                raise WiringError(
-                    f"wants '{name}' from {of}, which gives {have}{_hint(name, given)}", where=self.path
-                )
-            found = differences(given[name], port)
-            if found:
-                raise WiringError(
-                    f"'{name}' of {of} does not fit (given → wanted): {', '.join(found)}; "
-                    "use nets that were made for each other, or put a block that converts between them",
-                    where=self.path,
-                )
+            try:
+                self._check(name, port, given, of)
+            except WiringError as error:
+                if self.faults is None:
+                    raise
+                self.faults.unmet(self.path, name, error)
+                if name not in given:  # it belongs to this block: `wire` made it, or the block itself
+                    cast("dict[str, Port]", given)[name] = self._as_if_given(port)
+
+    def _check(self, name: str, port: Port, given: Ports, of: str) -> None:
+        if not given:
+            raise WiringError(
+                f"wants '{name}' from {of}, but there is none; put a block that gives it before this one",
+                where=self.path,
+            )
+        if name not in given:
+            have = ", ".join(given)
+            raise WiringError(
+                f"wants '{name}' from {of}, which gives {have}{_hint(name, given)}", where=self.path
+            )
+        found = differences(given[name], port)
+        if found:
+            raise WiringError(
+                f"'{name}' of {of} does not fit (given → wanted): {', '.join(found)}; "
+                "use nets that were made for each other, or put a block that converts between them",
+                where=self.path,
+            )
+
+    def _as_if_given(self, port: Port) -> Port:
+        is_framewise = port.axes[:1] == ("frames",)
+        return replace(port, rate=port.rate or (self.frame_rate if is_framewise else None))
 
     def wire(self, entry: Any, wanted: Literal["SequenceBlock", "StreamableBlock"]) -> Any:
+        before = len(self.seen)
+        try:
+            name, block = self._wired(entry, wanted)
+        except VoxstackError as error:
+            if self.faults is None:
+                raise
+            name = _type(entry)
+            block = self.faults.broken(self.path, error)
+        self.seen.append(Wired(self.path, name, block, is_container=len(self.seen) > before))
+        return block if self.watch is None else self.watch(self.path, name, block)
+
+    def _wired(self, entry: Any, wanted: Literal["SequenceBlock", "StreamableBlock"]) -> tuple[str, Block]:
+        """Return the name and the block of an entry; raise ConfigError or WiringError."""
         if isinstance(entry, list):
             container, key = MANY[wanted]
             raise ConfigError(
@@ -130,10 +159,14 @@ class _Place:
         kind = "StreamableBlock" if hasattr(factory, "open") else "SequenceBlock"
         if kind != wanted:
             raise WiringError(f"'{name}' is a {kind}; a {wanted} is wanted here", where=f"{self.path}.type")
-        before = len(self.seen)
-        block = factory.wire(validated(factory.Options, options, path=self.path), self)
-        self.seen.append(Wired(self.path, name, block, is_container=len(self.seen) > before))
-        return block if self.watch is None else self.watch(self.path, name, block)
+        return name, factory.wire(validated(factory.Options, options, path=self.path), self._own())
+
+    def _own(self) -> "_Place":
+        """Return this place with ports of its own, so that a need taken as met is met here alone."""
+        if self.faults is None:
+            return self
+        source = None if self.source is None else dict(self.source)
+        return replace(self, tensors=dict(self.tensors), source=source)
 
 
 def wire_stack(
@@ -149,6 +182,7 @@ def wire_stack(
     root: str = "$",
     watch: Callable[[str, str, Block], Block] | None = None,
     addons: Addons | None = None,
+    faults: Faults | None = None,
 ) -> StreamableBlock:
     """Return the StreamableBlock that a `stack` attribute describes: a list is a StreamableStack.
 
@@ -159,19 +193,42 @@ def wire_stack(
               root     what paths start with, where a voice is wired from several addons
               addons   wires the stack of another addon where an entry names one
               watch    is given path, type and block; returns what shall stand there (`engine.assembly.Watch`)
+              faults   is filled with what is wrong, and nothing is raised
     Raises:   ConfigError (an entry is wrong) or WiringError (two blocks do not fit), with JSON path
     """
     seen = seen if seen is not None else []
-    place = _Place(root, nets, tensors, source, frame_rate, mel, registry, seen, watch, addons)
-    block = StreamableStack.wire(StreamableStack.Options(stack), place)
-    place.seen.append(Wired(f"{root}.stack", "StreamableStack", block, is_container=True))
-    if block.consumes and source is None:
-        first = next(wired for wired in place.seen if wired.path == f"{root}.stack[0]")
-        raise WiringError(
-            f"'{first.type}' wants a stream above it ({', '.join(block.consumes)}), but it heads the stack",
-            where=first.path,
-        )
+    place = _Place(root, nets, tensors, source, frame_rate, mel, registry, seen, watch, addons, faults)
+    at = f"{root}.stack"
+    block: StreamableBlock
+    try:
+        block = StreamableStack.wire(StreamableStack.Options(stack), place)
+        _check_head(block, source, place)
+    except VoxstackError as error:
+        if faults is None:
+            raise
+        block = faults.broken(at, error)
+    place.seen.append(Wired(at, "StreamableStack", block, is_container=True))
     return block
+
+
+def _check_head(block: StreamableBlock, source: Ports | None, place: _Place) -> None:
+    if not block.consumes or source is not None:
+        return
+    first = next(wired for wired in place.seen if wired.path == f"{place.path}.stack[0]")
+    error = WiringError(
+        f"'{first.type}' wants a stream above it ({', '.join(block.consumes)}), but it heads the stack",
+        where=first.path,
+    )
+    if place.faults is None:
+        raise error
+    if not place.faults.found:
+        place.faults.note(first.path, error)
+
+
+def _type(entry: Any) -> str:
+    """Return what an entry that cannot be wired calls itself."""
+    named = cast("Entry", entry).get("type") if isinstance(entry, Mapping) else None
+    return named if isinstance(named, str) else "?"
 
 
 def _hint(name: str, given: Ports) -> str:
