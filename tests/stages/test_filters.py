@@ -147,6 +147,15 @@ def test_the_filters_are_those_of_the_recommendation_at_48_khz():
     np.testing.assert_allclose(high_pass[4:], [-1.99004745483398, 0.99007225036621], atol=1e-9)
 
 
+@pytest.mark.parametrize("rate", [16000, 22050, 24000, 44100])
+@pytest.mark.parametrize("hz", [50, 100, 500, 1000])
+def test_at_another_sample_rate_the_filters_weigh_as_at_48_khz(rate, hz):
+    def gain(of):
+        return abs(scipy.signal.sosfreqz(k_weighting(float(of)), [hz], fs=of)[1][0])
+
+    assert 20 * math.log10(gain(rate) / gain(48000)) == pytest.approx(0, abs=0.05)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_programme_is_as_loud_as_the_recommendation_says(seed):
     samples = speech(48000, seed=seed)
@@ -198,6 +207,25 @@ def test_an_utterance_shorter_than_a_block_is_measured_as_one():
     assert 1.5 < np.std(spoken) / np.std(tone) < 10
 
 
+# What is no number
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("Equaliser", {"sections": SECTIONS}), ("TelephoneBand", {}), ("Loudness", {})]
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered in multiply")  # infinite times 0
+def test_a_sample_that_is_no_number_is_not_hidden_and_spoils_its_own_utterance_only(kind, options, bad):
+    block, samples = wire(kind, **options), speech(RATE, seconds=1)
+    spoilt = samples.copy()
+    spoilt[9000] = bad
+    before = changed(block, samples)
+    after = changed(block, spoilt)
+    assert not np.isfinite(after[9000])
+    assert np.isfinite(after[:9000]).all()
+    np.testing.assert_array_equal(changed(block, samples), before)
+
+
 # What is refused
 
 
@@ -208,8 +236,10 @@ def test_an_utterance_shorter_than_a_block_is_measured_as_one():
         (
             "Equaliser",
             {"sections": [{"kind": "lowpas"}]},
-            ("$.stack[0].sections[0].kind: got 'lowpas', want one of highpass, lowpass, peak, lowshelf, "
-                "highshelf"),
+            (
+                "$.stack[0].sections[0].kind: got 'lowpas', want one of highpass, lowpass, peak, lowshelf, "
+                "highshelf"
+            ),
         ),
         (
             "Equaliser",
@@ -223,6 +253,22 @@ def test_an_utterance_shorter_than_a_block_is_measured_as_one():
                 "$.stack[0].sections[0].frequency_hz: got 8000 Hz, want more than 0 and less than 8000, "
                 "half the sample rate"
             ),
+        ),
+        *(
+            (
+                "Equaliser",
+                {"sections": [{"kind": "lowpass", "frequency_hz": hz}]},
+                (
+                    f"$.stack[0].sections[0].frequency_hz: got {hz} Hz, want more than 0 and less than 8000, "
+                    "half the sample rate"
+                ),
+            )
+            for hz in (9000, 0, -5)
+        ),
+        (
+            "Equaliser",
+            {"sections": [{"kind": "lowpass"}]},
+            "$.stack[0].sections[0].frequency_hz: got nothing, want a number",
         ),
         (
             "Equaliser",

@@ -70,7 +70,7 @@ def _section(section: Mapping[str, Any], rate: Fraction, *, path: str) -> Sectio
     if "gain_db" in section and kind not in WITH_GAIN:
         raise ConfigError(f"a {kind} has no gain; leave it out", where=f"{path}.gain_db")
     nyquist = float(rate) / 2
-    frequency = _number(section, "frequency_hz", None, 0.0, nyquist, path=path)
+    frequency = _number(section, "frequency_hz", None, -math.inf, math.inf, path=path)
     if not 0 < frequency < nyquist:
         raise ConfigError(
             f"got {frequency:g} Hz, want more than 0 and less than {nyquist:g}, half the sample rate",
@@ -91,7 +91,8 @@ def _number(
     value = section.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         got = "nothing" if value is None else repr(value)
-        raise ConfigError(f"got {got}, want a number from {low:g} to {high:g}", where=f"{path}.{key}")
+        wanted = f" from {low:g} to {high:g}" if high < math.inf else ""
+        raise ConfigError(f"got {got}, want a number{wanted}", where=f"{path}.{key}")
     return float(value)
 
 

@@ -7,12 +7,13 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from voxstack.core.blocks import Stream, Timing
-from voxstack.core.errors import ConfigError, WiringError
+from voxstack.core.errors import ConfigError
 from voxstack.core.nets import Ragged
-from voxstack.core.ports import Port, Ports, Tensors
+from voxstack.core.ports import Ports, Tensors
 from voxstack.core.shapes import Window, timing
 from voxstack.core.site import Site
 from voxstack.core.streams import WindowStream
+from voxstack.stages.audio.sampled import SAMPLES, samples_above
 
 __all__ = ["Limiter"]
 
@@ -62,14 +63,7 @@ class Limiter:
             raise ConfigError(
                 f"got {options.attack_ms} ms, want more than 0, at most 100", where=f"{site.path}.attack_ms"
             )
-        wanted = {"samples": Port("samples", "float32", ("samples",))}
-        source = site.source or {}
-        site.need(wanted, source, of="the stream above")
-        rate = source["samples"].rate
-        if rate is None:
-            raise WiringError(
-                "the stream above does not say how many samples per second it gives", where=site.path
-            )
+        port, rate = samples_above(site)
         reach = max(1, round(options.attack_ms / 1000 * rate / BLOCK))
         context = (2 * reach + 1) * BLOCK
         ragged = Ragged("samples", context=(context, context))
@@ -79,8 +73,8 @@ class Limiter:
             reach=reach,
             ragged=ragged,
             takes={},
-            consumes=wanted,
-            gives={"samples": source["samples"]},
+            consumes=SAMPLES,
+            gives={"samples": port},
             timing=timing(ragged),
         )
 
