@@ -88,11 +88,13 @@ class Piece:
         self.facts = dict(facts)
         self.is_over = False
         self._steps: dict[str, _Steps] = {}
-        self._span = self._context = None
+        self._span = self.context = None
         if told.signals is not None:
-            inside = above._context if above is not None else context
-            self._span, self._context = told.signals.begin(_name(kind, facts), facts, inside)
+            inside = above.context if above is not None else context
+            self._span, self.context = told.signals.begin(_name(kind, facts), facts, inside)
         self.tally = above.tally if above is not None else Tally(self._about())
+        if above is None:
+            self.facts["request"] = self.tally.about["request"]
         self._start_ns = time.perf_counter_ns()
 
     @property
@@ -105,7 +107,7 @@ class Piece:
         """Make this the current piece, and its span the current span, inside this block."""
         signals = self.told.signals
         token = _current.set(self)
-        attached = signals.attach(self._context) if signals is not None else None
+        attached = signals.attach(self.context) if signals is not None else None
         try:
             yield
         finally:
@@ -197,7 +199,7 @@ class Piece:
             facts = {**walk.facts, "steps": walk.count, "work_s": walk.work_ns / 1e9}
             if self.told.signals is not None:
                 name = _name("net", facts)
-                span, _ = self.told.signals.begin(name, facts, self._context, start_ns=walk.start_ns)
+                span, _ = self.told.signals.begin(name, facts, self.context, start_ns=walk.start_ns)
                 span.end(walk.end_ns)
             self.told.tell("voxstack.net.duration", walk.work_ns / 1e9, net=net)
             write_line(logging.DEBUG, "net", {**self.tally.about, **facts})

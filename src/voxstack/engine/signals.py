@@ -81,6 +81,7 @@ _ENDED = {
 
 SPANS: dict[str, dict[str, str]] = {
     "request": {
+        "request": "a number by which its lines in the log are found",
         "voice": "name of its addon",
         "profile": "how its nets run",
         "characters": "of its text, as far as it was read",
