@@ -27,7 +27,7 @@ pytestmark = pytest.mark.end_to_end
 
 ADDONS = Path(__file__).parents[2] / "examples" / "addons"
 TWO = "Abcdefghijkl abcdefghijkl. Fed cba."
-LONG = "Abcdefghijkl. " * 20
+LONG = "abcdefghijkl " * 20
 SECRET = "Deafbead"
 
 
@@ -226,7 +226,7 @@ def test_a_request_whose_listener_leaves_ends_cancelled_and_is_no_error(service,
     assert service.request.attributes["voxstack.outcome"] == "cancelled"
     assert service.request.status.status_code is StatusCode.UNSET
     assert service.named("utterance")[-1].attributes["voxstack.outcome"] == "cancelled"
-    assert service.request.attributes["voxstack.utterances"] < 20
+    assert service.request.attributes["voxstack.utterances"] == service.counted("utterances") == 0
     assert service.counted("requests", outcome="cancelled") == 1
     assert service.counted("active_requests") == 0
     assert service.points("real_time_factor") == []
