@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import voxstack
 from voxstack.core.errors import ConfigError, RequestError
+from voxstack.core.events import Event, report
 from voxstack.engine.lines import LOGGER
 
 pytestmark = pytest.mark.end_to_end
@@ -133,6 +135,35 @@ def test_a_request_is_one_line_and_a_warning_another(caplog, no_package):
     assert (request["outcome"], request["utterances"], request["seed"]) == ("done", 2, 3)
     assert request["request"] == warning["request"]
     assert request["time"].endswith("+00:00")
+
+
+def test_a_line_is_json_whatever_a_block_reports(caplog, no_package):
+    caplog.set_level(logging.INFO, "voxstack")
+    values = {"share": float("nan"), "most": np.float64(2), "who": "text", "many": [1]}
+
+    class Noticing:
+        def net(self, name, net):
+            return net
+
+        def block(self, path, name, block):
+            if name != "Encoders":
+                return block
+            report_once = Event("odd", "net", np.int64(3), "line", values)
+
+            class Block:
+                def __getattr__(self, name):
+                    return getattr(block, name)
+
+                def run(self, tensors):
+                    report(report_once)
+                    return block.run(tensors)
+
+            return Block()
+
+    load(telemetry="logs", watch=Noticing()).say("abc")
+    odd = lines(caplog)[0]
+    assert (odd["event"], odd["step"], odd["value.most"]) == ("odd", 3, 2.0)
+    assert not {"value.share", "value.who", "value.many", "text"} & set(odd)
 
 
 def test_a_debugger_sees_utterances_chunks_and_nets_of_each_request_apart(caplog, no_package):

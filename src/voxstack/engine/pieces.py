@@ -1,6 +1,7 @@
 """Follow one piece of a request's work from its begin to its end, and tell it as a span and as a line."""
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Generator
@@ -49,7 +50,7 @@ class Told:
 class Tally:
     """Count what all pieces of one request add up to.
 
-    about      what each of its lines says: `request`, a number by which they are found, and its trace
+    about      what each of its lines says: voice, profile, `request` (a number to find them by), its trace
     opened_ns  when its last utterance began
     """
 
@@ -128,9 +129,9 @@ class Piece:
 
     def hear(self, event: Event) -> None:
         """Tell what a block noticed: numbers, and, if texts may be told, its line for people."""
-        facts: dict[str, str | int | float | bool] = {"where": event.where, "step": event.step}
+        facts: dict[str, str | int | float | bool] = {"where": event.where, "step": int(event.step)}
         for name, value in event.values.items():
-            if isinstance(value, bool | int | float):
+            if isinstance(value, bool | int | float) and math.isfinite(value):  # JSON has no NaN
                 facts[f"value.{name}"] = value
         if self.told.texts:
             facts["text"] = event.text
