@@ -1,4 +1,4 @@
-"""Write the generated parts of the reference: the keys of addon.json, front ends, and the standard blocks.
+"""Write the generated parts of the reference: the keys of addon.json, front ends, standard blocks, telemetry.
 
 cog calls this from docs/reference/*.md, in the repository's root: `make docs` writes, `make check` compares.
 """
@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from voxstack.core.registry import Registry
+from voxstack.engine.signals import METRICS, SPANS, attributes
 from voxstack.stack.config import AddonConfig
 from voxstack.stack.front import CharactersText, EspeakText, PinyinText
 from voxstack.stack.standard import STANDARD
 
-__all__ = ["addon_keys", "blocks", "front_ends"]
+__all__ = ["addon_keys", "blocks", "front_ends", "metrics", "spans"]
 
 TITLES = {
     "AddonConfig": "The whole",
@@ -224,6 +225,26 @@ def blocks() -> str:
         .replace("| anything |", "| an entry |")
         .replace("| list of anything |", "| list of entries |")
     )
+
+
+def spans() -> str:
+    """Return a section for each kind of span."""
+    parts: list[str] = []
+    for kind, facts in SPANS.items():
+        names = zip(attributes(dict.fromkeys(facts, "")), facts.values(), strict=True)
+        rows = [f"| `{name}` | {meaning} |" for name, meaning in names]
+        parts += [f"### voxstack.{kind}", "", "| attribute | meaning |", "| --- | --- |", *rows, ""]
+    return "\n".join(parts)
+
+
+def metrics() -> str:
+    """Return the table of metrics."""
+    rows = ["| metric | kind | unit | told apart by | meaning |", "| --- | --- | --- | --- | --- |"]
+    for metric in METRICS.values():
+        by = ", ".join(f"`{name}`" for name in attributes(dict.fromkeys(metric.by, "")))
+        kind = metric.kind.replace("_", "-")
+        rows.append(f"| `{metric.name}` | {kind} | `{metric.unit}` | {by} | {metric.meaning} |")
+    return "\n".join(rows)
 
 
 def _described(text: str | None) -> list[str]:

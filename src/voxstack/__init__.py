@@ -6,12 +6,13 @@ from voxstack.core.errors import VoxstackError
 
 if TYPE_CHECKING:
     from voxstack.engine.audio import Audio
+    from voxstack.engine.telemetry import Telemetry
     from voxstack.engine.voice import Voice, load
 
-__all__ = ["Audio", "Voice", "VoxstackError", "load"]
+__all__ = ["Audio", "Telemetry", "Voice", "VoxstackError", "load"]
 __version__ = "0.1.0"
 
-_HOMES = {"Audio": "audio", "Voice": "voice", "load": "voice"}
+_HOMES = {"Audio": "audio", "Telemetry": "telemetry", "Voice": "voice", "load": "voice"}
 
 
 def __getattr__(name: str) -> Any:

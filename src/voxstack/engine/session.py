@@ -51,6 +51,11 @@ class Session:
         self._streams: list[Stream] = []
         self._events: list[Event] = []
 
+    @property
+    def seed(self) -> int:
+        """What its noise is drawn from."""
+        return int(self._controls.get("seed", 0))
+
     def chunks(self) -> Generator[Audio, None, None]:
         """Yield the request's audio; raise RequestError if there is nothing to say."""
         try:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -23,7 +23,11 @@ from voxstack.engine.nets import Running
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.sentences import ArrivingText, Utterances, WrittenText
 from voxstack.engine.session import Session
+from voxstack.engine.telemetry import Telemetry, Together, open_observer
 from voxstack.stack.deployment import load_deployment
+
+if TYPE_CHECKING:
+    from voxstack.engine.observing import Observer
 
 __all__ = ["Voice", "load", "open_voice"]
 
@@ -44,6 +48,7 @@ def load(
     vocoder: str | Path | None = None,
     effects: Sequence[Entry] | None = None,
     watch: Watch | None = None,
+    telemetry: Telemetry | str | bool | None = None,
 ) -> "Voice":
     """Return the voice of that name, or the one whose addon is at that path, ready to speak.
 
@@ -52,7 +57,8 @@ def load(
               $VOXSTACK_DEPLOYMENT, else none); artefacts  folder of nets compiled ahead of time; folders
               where to look for addons first; vocoder  another one than the addon names; effects  blocks
               behind the last one, as in a stack (default: as the deployment file says); watch  what looks
-              into the stack while it works
+              into the stack while it works; telemetry  "on", "logs", "off" or a Telemetry: whether a
+              service is told of requests (default: $VOXSTACK_TELEMETRY, else as the deployment file says)
     Raises:   RequestError if there is no such voice; AddonError, ConfigError, WiringError or NetError
               if its addon is broken
     """
@@ -61,7 +67,9 @@ def load(
     compiled = None if artefacts is None else Path(artefacts)
     chosen = None if effects is None else tuple(effects)
     running = Running(profile, load_deployment(deployment), compiled, threads, chosen)
-    return open_voice(name_or_path, running, folders=folders, vocoder=vocoder, watch=watch)
+    return open_voice(
+        name_or_path, running, folders=folders, vocoder=vocoder, watch=watch, telemetry=telemetry
+    )
 
 
 def open_voice(
@@ -71,13 +79,18 @@ def open_voice(
     folders: Sequence[str | Path] = (),
     vocoder: str | Path | None = None,
     watch: Watch | None = None,
+    telemetry: Telemetry | str | bool | None = None,
 ) -> "Voice":
     """Return a voice as `load` does, with all that says how its nets run in one value."""
     folders = [folders] if isinstance(folders, str | Path) else folders
     addon = find_addon(name_or_path, folders)
     if addon.config.takes is not None:
         raise RequestError("it is a vocoder, no voice; name a voice that uses it", where=addon.name)
-    return Voice(load_stack(addon, running=running, folders=folders, vocoder=vocoder, watch=watch))
+    observer = open_observer(telemetry, running.deployment, voice=addon.name, profile=running.name)
+    if observer is not None:
+        watch = observer if watch is None else Together((observer, watch))
+    loaded = load_stack(addon, running=running, folders=folders, vocoder=vocoder, watch=watch)
+    return Voice(loaded, observer=observer)
 
 
 class Voice:
@@ -89,10 +102,17 @@ class Voice:
         *,
         plan: ChunkPlan | None = None,
         limits: Limits | None = None,
+        observer: "Observer | None" = None,
     ) -> None:
         self.loaded = loaded
         self.plan = loaded.plan if plan is None else plan
         self.limits = loaded.limits if limits is None else limits
+        self._observer = observer
+        self._block = loaded.block
+        if observer is not None:
+            self._block = observer.whole(
+                loaded.block, frame_rate=loaded.addon.frame_rate, sample_rate=self.sample_rate
+            )
 
     @property
     def name(self) -> str:
@@ -122,8 +142,7 @@ class Voice:
         In:       controls  what the voice lists (speed, speaker …) and `seed`, an integer (default 0)
         Raises:   RequestError if a control is unknown or out of range, or nothing can be spoken
         """
-        session = self._session(text, self.tensors(controls))
-        return Audio.joined(session.chunks(), self.sample_rate)
+        return Audio.joined(self._chunks(text, controls, is_stream=False), self.sample_rate)
 
     def stream(self, text: str | Iterable[str], **controls: float | str) -> Speech:
         """Return an iterator of audio chunks, the first as early as can be.
@@ -136,7 +155,7 @@ class Voice:
 
     def chunks(self, text: str | Iterable[str], **controls: float | str) -> Generator[Audio, None, None]:
         """Return a generator of audio chunks that works only while it is asked, in the caller's thread."""
-        return self._session(text, self.tensors(controls)).chunks()
+        return self._chunks(text, controls, is_stream=True)
 
     def warm_up(self) -> None:
         """Do now what the first request would wait for: load the front end, run every net once.
@@ -144,7 +163,7 @@ class Voice:
         A service calls it before it says that it is ready; a program that speaks once need not.
         """
         with contextlib.suppress(RequestError):  # a voice may have no sounds for numbers
-            for _ in self.chunks(WARM_UP_TEXT):
+            for _ in self._session(WARM_UP_TEXT, self.tensors({})).chunks():  # nobody's request
                 pass
 
     def tensors(self, controls: dict[str, float | str]) -> dict[str, Array]:
@@ -187,10 +206,21 @@ class Voice:
             raise RequestError(f"got a {type(text).__name__}, want a str or an iterable of str", where="text")
         return ArrivingText(text, self.front, fitting)
 
+    def _chunks(
+        self, text: str | Iterable[str], controls: dict[str, float | str], *, is_stream: bool
+    ) -> Generator[Audio, None, None]:
+        if self._observer is None:
+            return self._session(text, self.tensors(controls)).chunks()
+
+        def ask(said: str | Iterable[str]) -> Session:
+            return self._session(said, self.tensors(controls))
+
+        return self._observer.request(text, ask, is_stream=is_stream)
+
     def _session(self, text: str | Iterable[str], tensors: dict[str, Array]) -> Session:
         rate = self.loaded.addon.frame_rate
         return Session(
-            self.loaded.block,
+            self._block,
             self.utterances(text, speed=float(tensors.get("speed", 1.0))),
             tensors,
             sample_rate=self.sample_rate,

@@ -1,5 +1,7 @@
 """Read a deployment file: what an operator says of profiles, over what the addons say of themselves.
 
+telemetry = "on"                        # who is told of requests: "on", "logs" or "off"
+
 [profiles.npu.nets."*"]                 # of every addon
 runtime = "openvino"
 device = "npu"
@@ -13,7 +15,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,9 +23,12 @@ from voxstack.core.errors import ConfigError, RequestError, VoxstackError
 from voxstack.stack.profiles import ProfileConfig
 from voxstack.stack.strict import StrictModel, parse_json, validated
 
-__all__ = ["NO_DEPLOYMENT", "Deployment", "load_deployment"]
+__all__ = ["NO_DEPLOYMENT", "TELEMETRY", "Deployment", "load_deployment"]
 
 VARIABLE = "VOXSTACK_DEPLOYMENT"
+
+TELEMETRY = ("on", "logs", "off")
+"""Who is told of requests: OpenTelemetry and the log, the log alone, nobody."""
 
 
 class DeployedProfile(ProfileConfig):
@@ -47,6 +52,7 @@ class DeploymentConfig(StrictModel):
 
     profile: str | None = None
     effects: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    telemetry: Literal["on", "logs", "off"] | None = None
     profiles: dict[str, DeployedProfile] = Field(default_factory=dict)
     addons: dict[str, DeployedAddon] = Field(default_factory=dict)
 
