@@ -1,4 +1,4 @@
-"""Addons are found by name or path, and a broken one never stands in the way of a good one."""
+"""Addons are found by name or path; a broken one stops no other, and none takes its place unsaid."""
 
 import shutil
 from pathlib import Path
@@ -72,6 +72,21 @@ def test_earlier_folders_come_first(folder, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(folder / "tone", other / "tone")
     assert find_addon("tone", [other, folder]).files.where == str(other / "tone")
+
+
+def test_a_broken_voice_is_never_replaced_by_one_of_a_later_folder(folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder / "tone", other / "tone")
+    (other / "tone" / "nets" / "text.onnx").unlink()
+    with pytest.raises(AddonError, match=rf"^{other}/tone: file 'nets/text\.onnx' is listed but missing"):
+        find_addon("tone", [other, folder])
+    good, faults = installed([other, folder])
+    assert "tone" not in good
+    assert "tone-vocoder" in good
+    assert "is listed but missing" in str(faults[str(other / "tone")])
+    assert str(faults[str(folder / "tone")]) == (
+        f"{folder}/tone: 'tone' is hidden by {other}/tone, which does not load; mend or remove that one"
+    )
 
 
 def test_a_vocoder_that_is_missing_is_told_with_the_voice_that_wants_it(folder):

@@ -2,6 +2,7 @@
 
 import sys
 
+import onnxruntime
 import pytest
 
 from voxstack.core.errors import ConfigError
@@ -42,7 +43,19 @@ def test_one_whose_library_is_missing_lists_those_that_can_be_used(monkeypatch):
 @pytest.mark.parametrize(
     ("choice", "told"),
     [
-        (Choice(device="tpu"), "runtime onnxruntime: got device 'tpu'; did you mean 'cpu'?"),
+        (
+            Choice(device="tpu"),
+            "runtime onnxruntime: got device 'tpu', want one of cpu, cuda, tensorrt, openvino, coreml",
+        ),
+        (
+            Choice(device="gpu"),
+            "runtime onnxruntime: got device 'gpu', want one of cpu, cuda, tensorrt, openvino, coreml; "
+            "did you mean 'cuda'?",
+        ),
+        (
+            Choice(options=(("foo", 1),)),
+            "runtime onnxruntime: device 'cpu' has no option 'foo'; known: lock_sizes",
+        ),
         (
             Choice(precision="bf16"),
             (
@@ -57,10 +70,34 @@ def test_one_whose_library_is_missing_lists_those_that_can_be_used(monkeypatch):
     ],
 )
 def test_what_onnx_runtime_cannot_do_is_refused(choice, told):
-    assert fault("onnxruntime", choice).startswith(told)
+    assert fault("onnxruntime", choice) == f"joe: profile 'p', net 'flow': {told}"
 
 
-def test_onnx_runtime_hands_a_provider_its_own_options():
+def test_a_device_that_onnx_runtime_lacks_is_told_with_those_that_are_there(monkeypatch):
+    there = ["AzureExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
+    assert fault("onnxruntime", Choice(device="cuda")) == (
+        "joe: profile 'p', net 'flow': runtime onnxruntime: got device 'cuda', which onnxruntime "
+        f"{onnxruntime.__version__} as it is installed lacks; install a build that has it, "
+        "or choose one that is here: cpu"
+    )
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "torch", "neuron"])
+def test_devices_are_named_in_small_letters_whatever_the_runtime(name):
+    if name != "onnxruntime":
+        pytest.importorskip("torch" if name == "neuron" else name)
+    start = f"joe: profile 'p', net 'flow': runtime {name}: got "
+    assert fault(name, Choice(device="CUDA")) == (
+        f"{start}device 'CUDA', want small letters; did you mean 'cuda'?"
+    )
+    assert fault(name, Choice(device="")) == (
+        f"{start}an empty device; name one, such as 'cpu', or leave it out"
+    )
+
+
+def test_onnx_runtime_hands_a_provider_its_own_options(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["TensorrtExecutionProvider"])
     choice = Choice(device="tensorrt", options=(("trt_engine_cache_enable", True), ("lock_sizes", False)))
     assert OrtRuntime.choose(choice) == OrtRuntime(
         provider="TensorrtExecutionProvider",

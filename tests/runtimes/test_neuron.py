@@ -252,7 +252,8 @@ def test_without_the_vendor_s_package_those_that_can_be_used_are_listed(monkeypa
         named.choose_engine("neuron", Choice(), where="joe")
     assert str(caught.value) == (
         "joe: runtime 'neuron' cannot be used: import of torch_neuronx halted; None in sys.modules; "
-        "install the extra 'neuron', or choose one that is here: onnxruntime"
+        "torch_neuronx is the vendor's and in no extra: install it from the vendor's own package repository, "
+        "or choose one that is here: onnxruntime"
     )
 
 

@@ -80,6 +80,17 @@ def test_without_a_file_it_says_nothing_and_the_variable_names_one(written, monk
             "d.toml",
             "$.profiles.p.nets.x.runtime: got 1; input should be a valid string",
         ),
+        (
+            '[profiles.p.nets.x]\nruntime = "onnxruntim"',
+            "d.toml",
+            "$.profiles.p.nets.x.runtime: no runtime 'onnxruntim'; did you mean 'onnxruntime'?",
+        ),
+        (
+            '[addons.joe.profiles.p.nets.x]\nruntime = ""',
+            "d.toml",
+            "$.addons.joe.profiles.p.nets.x.runtime: no runtime ''; "
+            "known: neuron, onnxruntime, openvino, torch",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_file_and_path(written, text, name, fault):

@@ -25,7 +25,7 @@ def folders(extra: Sequence[str | Path] = ()) -> list[Path]:
 
 
 def installed(extra: Sequence[str | Path] = ()) -> tuple[dict[str, Addon], dict[str, VoxstackError]]:
-    """Return every addon that loads, by name, and why the others do not, by path."""
+    """Return every addon that its name finds, and by path why the others are not used."""
     good: dict[str, Addon] = {}
     faults: dict[str, VoxstackError] = {}
     for name, paths in _candidates(extra).items():
@@ -38,6 +38,11 @@ def installed(extra: Sequence[str | Path] = ()) -> tuple[dict[str, Addon], dict[
             if name in good:
                 hider = good[name].files.where
                 faults[str(path)] = AddonError(f"'{name}' is hidden by {hider}", where=str(path))
+            elif path not in _deciding(paths):
+                faults[str(path)] = AddonError(
+                    f"'{name}' is hidden by {paths[0]}, which does not load; mend or remove that one",
+                    where=str(path),
+                )
             else:
                 good[name] = addon
     return good, faults
@@ -50,10 +55,13 @@ def find_addon(
     kind: Literal["addon", "voice", "vocoder"] = "voice",
     wanted_by: str = "",
 ) -> Addon:
-    """Return the addon at a path, or the first installed one of that name that loads.
+    """Return the addon at a path, or the installed one of that name.
+
+    The first folder that has one of that name decides: of several in it, the first that loads is taken,
+    but one of a later folder never takes the place of a broken one.
 
     In:       kind, wanted_by  what is looked for and for whom, in words for an error
-    Raises:   RequestError if there is none; the first one's own error if none of that name loads
+    Raises:   RequestError if there is none; the first one's own error if none in that folder loads
     """
     text = str(name_or_path)
     if not text:
@@ -64,7 +72,7 @@ def find_addon(
             raise RequestError("there is no addon at this path", where=text)
         return load_addon(path)
     error: VoxstackError | None = None
-    for candidate in _candidates(extra).get(text, ()):
+    for candidate in _deciding(_candidates(extra).get(text, [])):
         try:
             return load_addon(candidate)
         except VoxstackError as found:
@@ -95,6 +103,11 @@ def _candidates(extra: Sequence[str | Path]) -> dict[str, list[Path]]:
             if path.resolve() not in _resolved(found.get(name, ())):
                 found.setdefault(name, []).append(path)
     return found
+
+
+def _deciding(candidates: Sequence[Path]) -> list[Path]:
+    """Return those of the first folder that has any."""
+    return [path for path in candidates if path.parent == candidates[0].parent]
 
 
 def _resolved(paths: Iterable[Path]) -> set[Path]:

@@ -17,7 +17,7 @@ from voxstack.engine.shared import SHARED
 from voxstack.runtimes.named import choose_engine
 from voxstack.stack.addon import Addon
 from voxstack.stack.deployment import NO_DEPLOYMENT, Deployment
-from voxstack.stack.profiles import DEFAULT, STANDARD, NetProfile, Profile, shape_policy
+from voxstack.stack.profiles import DEFAULT, STANDARD, NetProfile, Profile, check_selectors, shape_policy
 
 __all__ = [
     "Running",
@@ -66,14 +66,18 @@ def profile_names(addon: Addon, deployment: Deployment = NO_DEPLOYMENT) -> list[
 def resolve(addon: Addon, running: Running, *, user: Addon | None = None) -> Profile:
     """Return a profile as it holds for an addon; `user` is the voice that a vocoder is loaded for.
 
-    Raises:   ConfigError if neither the addon, nor its user, nor the deployment file knows it
+    Raises:   ConfigError if neither the addon, nor its user, nor the deployment file knows it, or if the
+              file speaks of a net that the addon does not have
     """
     name, deployment = running.name, running.deployment
+    own = deployment.config.addons.get(addon.name)
+    for key, stated in own.profiles.items() if own else ():
+        check_selectors(stated, addon.specs, path=deployment.where(f"$.addons.{addon.name}.profiles.{key}"))
     known = {*profile_names(addon, deployment), *(profile_names(user, deployment) if user else ())}
     if name not in known:
         raise ConfigError(f"no profile '{name}'{suggest(name, known)}", where=(user or addon).name)
-    stated = [STANDARD, *([user.config.profiles] if user else []), addon.config.profiles]
-    layers = [*stated, *deployment.profiles(addon.name)]
+    of_addons = [STANDARD, *([user.config.profiles] if user else []), addon.config.profiles]
+    layers = [*of_addons, *deployment.profiles(addon.name)]
     artefacts = running.artefacts or deployment.artefacts(name, addon.name)
     return Profile(
         name=name,

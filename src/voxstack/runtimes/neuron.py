@@ -120,7 +120,10 @@ class Vendor:
                     "the installed torch_neuronx is a stub of that name; remove it, and install the vendor's "
                     "from the vendor's own package repository"
                 ) from error
-            raise
+            raise ImportError(
+                f"{str(error).partition(chr(10))[0]}; torch_neuronx is the vendor's and in no extra: "
+                "install it from the vendor's own package repository"
+            ) from error
         return torch_neuronx
 
 

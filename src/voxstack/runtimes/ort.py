@@ -23,6 +23,7 @@ __all__ = ["NAME", "OrtExecutable", "OrtRuntime"]
 T = TypeVar("T")
 
 NAME = "onnxruntime"
+WHERE = f"runtime {NAME}"
 
 QUIET = 4
 """Log nothing but the end of the process: what goes wrong is raised."""
@@ -71,19 +72,23 @@ class OrtRuntime:
         Raises:   ConfigError if this engine cannot do that
         """
         if choice.device not in PROVIDERS:
+            meant = "; did you mean 'cuda'?" if choice.device == "gpu" else ""
             raise ConfigError(
-                f"got device '{choice.device}'{suggest(choice.device, PROVIDERS)}", where=f"runtime {NAME}"
+                f"got device '{choice.device}', want one of {', '.join(PROVIDERS)}{meant}", where=WHERE
             )
+        _check_provider(PROVIDERS[choice.device])
         if choice.precision not in ("f32", "int8"):
             raise ConfigError(
                 f"got precision '{choice.precision}', but its kernels compute in what the net's file says; "
                 "want f32, or int8 for a net that has such a file",
-                where=f"runtime {NAME}",
+                where=WHERE,
             )
         options = dict(choice.options)
         locks = options.pop(LOCK, True)
         if not isinstance(locks, bool):
-            raise ConfigError(f"got option {LOCK} {locks!r}, want true or false", where=f"runtime {NAME}")
+            raise ConfigError(f"got option {LOCK} {locks!r}, want true or false", where=WHERE)
+        for name in options if choice.device == "cpu" else ():
+            raise ConfigError(f"device 'cpu' has no option '{name}'{suggest(name, [LOCK])}", where=WHERE)
         own = tuple((name, str(value)) for name, value in options.items())
         return cls(choice.threads, PROVIDERS[choice.device], own, choice.precision, locks)
 
@@ -123,12 +128,7 @@ class OrtRuntime:
         return options
 
     def _open(self, spec: NetSpec, data: bytes, options: Any) -> "OrtExecutable":
-        usable = onnxruntime.get_available_providers()
-        if self.provider not in usable:
-            raise ConfigError(
-                f"provider '{self.provider}' is not in this build; usable: {', '.join(usable)}",
-                where="runtime onnxruntime",
-            )
+        _check_provider(self.provider)
         chosen = (self.provider, dict(self.provider_options)) if self.provider_options else self.provider
         try:
             session = onnxruntime.InferenceSession(data, options, providers=[chosen])
@@ -204,6 +204,19 @@ class OrtExecutable:
             raise NetError(
                 f"failed on {shapes}: {_first_line(error)}", where=f"net '{self._spec.name}'"
             ) from error
+
+
+def _check_provider(provider: str) -> None:
+    """Raise ConfigError if this build of ONNX Runtime lacks a provider; both are told as devices."""
+    there = onnxruntime.get_available_providers()
+    if provider not in there:
+        device = next((name for name, known in PROVIDERS.items() if known == provider), provider)
+        usable = [name for name, known in PROVIDERS.items() if known in there]
+        raise ConfigError(
+            f"got device '{device}', which onnxruntime {onnxruntime.__version__} as it is installed lacks; "
+            f"install a build that has it, or choose one that is here: {', '.join(usable)}",
+            where=WHERE,
+        )
 
 
 def _shape(tensor: Any) -> list[int]:

@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from voxstack.core.errors import ConfigError, RequestError, VoxstackError
+from voxstack.core.errors import ConfigError, RequestError, VoxstackError, suggest
+from voxstack.runtimes.named import RUNTIMES
 from voxstack.stack.profiles import ProfileConfig
 from voxstack.stack.strict import StrictModel, parse_json, validated
 
@@ -59,10 +60,15 @@ class DeploymentConfig(StrictModel):
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployment file that was read, and the folder that its paths count from."""
+    """A deployment file that was read, the folder that its paths count from, and the file itself."""
 
     config: DeploymentConfig = field(default_factory=DeploymentConfig)
     folder: Path = Path()
+    file: Path | None = None
+
+    def where(self, path: str) -> str:
+        """Return a path in the file as errors show it."""
+        return path if self.file is None else f"{self.file}: {path}"
 
     def profiles(self, addon: str) -> list[Mapping[str, DeployedProfile]]:
         """Return what it says of profiles for one addon: of all, then of this one."""
@@ -103,10 +109,24 @@ def load_deployment(path: str | Path | None) -> Deployment:
         raise RequestError(f"cannot be read: {error.strerror}", where=str(file)) from error
     try:
         config = validated(DeploymentConfig, _parsed(data, file))
+        _check_runtimes(config.profiles, path="$.profiles")
+        for name, addon in config.addons.items():
+            _check_runtimes(addon.profiles, path=f"$.addons.{name}.profiles")
     except VoxstackError as error:
         where = str(file) if error.where in ("", str(file)) else f"{file}: {error.where}"
         raise ConfigError(error.what, where=where) from error
-    return Deployment(config, file.parent)
+    return Deployment(config, file.parent, file)
+
+
+def _check_runtimes(profiles: Mapping[str, DeployedProfile], *, path: str) -> None:
+    """Raise ConfigError where a runtime does not exist, also under what no net of any addon is called."""
+    for key, profile in profiles.items():
+        for selector, net in profile.nets.items():
+            if net.runtime is not None and net.runtime not in RUNTIMES:
+                raise ConfigError(
+                    f"no runtime '{net.runtime}'{suggest(net.runtime, RUNTIMES)}",
+                    where=f"{path}.{key}.nets.{selector}.runtime",
+                )
 
 
 def _parsed(data: bytes, file: Path) -> Any:

@@ -166,7 +166,7 @@ class Profile:
     def choice(self, chosen: NetProfile) -> Choice:
         """Return what an engine is told."""
         return Choice(
-            device=chosen.device or "cpu",
+            device="cpu" if chosen.device is None else chosen.device,
             precision=chosen.precision or "f32",
             threads=chosen.threads or self.cores,
             options=tuple(sorted((chosen.options or {}).items())),
@@ -185,7 +185,7 @@ def shape_policy(spec: NetSpec, shapes: ShapesConfig | None) -> ShapePolicy:
 
 
 def check_selectors(profile: ProfileConfig, specs: Mapping[str, NetSpec], *, path: str) -> None:
-    """Raise ConfigError where a profile of an addon's own speaks of a net that it does not have."""
+    """Raise ConfigError where a profile for one addon speaks of a net that it does not have."""
     known = {ALL, *specs, *(spec.role for spec in specs.values())}
     for selector in profile.nets:
         if selector not in known:
