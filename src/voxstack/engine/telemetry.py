@@ -14,7 +14,7 @@ from voxstack.stack.deployment import TELEMETRY, Deployment
 from voxstack.stack.wire import Block
 
 if TYPE_CHECKING:
-    from voxstack.engine.loading import Watch
+    from voxstack.engine.assembly import Watch
     from voxstack.engine.observing import Observer
 
 __all__ = ["Telemetry", "Together", "open_observer"]
