@@ -24,8 +24,8 @@ def test_it_writes_a_folder_for_the_voice_and_one_for_its_vocoder_and_says_how_t
     code, printed, err = run(capsys, "compile", "tone", "--profile", "fixed", "--out", tmp_path / "out")
     assert (code, err) == (0, "")
     first, second, size, use = printed.splitlines()
-    assert first == f"tone  3 compiled nets in {tmp_path}/out/tone"
-    assert second == f"tone-vocoder  1 compiled nets in {tmp_path}/out/tone-vocoder"
+    assert first == f"tone  3 compiled files in {tmp_path}/out/tone"
+    assert second == f"tone-vocoder  1 compiled files in {tmp_path}/out/tone-vocoder"
     assert " MB in " in size
     assert use == f"to use them: --profile fixed --artefacts {tmp_path}/out"
     words = ("say", "abc", "--voice", "tone", "--json", *use.split()[3:])
@@ -48,7 +48,36 @@ def test_nets_of_another_profile_are_refused(capsys, tmp_path):
     code, printed, err = run(capsys, *words)
     assert (code, printed) == (2, "")
     assert err.count("\n") == 1
-    assert err.endswith("compile its nets: voxstack compile tone --profile buckets --out DIR\n")
+    assert err == (
+        f"AddonError: {tmp_path}/tone: net 'text': is stale: it was compiled for profile 'fixed', with "
+        f"locks_sizes true, want false; compile its nets: voxstack compile {ADDONS}/tone "
+        "--profile buckets --out DIR\n"
+    )
+
+
+def test_the_command_that_an_error_names_works_as_printed(capsys, tmp_path):
+    file = tmp_path / "deployment.toml"
+    file.write_text('profile = "mine"\n[profiles.mine.nets."*"]\nshapes = "fixed"\n')
+    said = ("say", "abc", "--voice", "tone", "--json", "--deployment", file, "--artefacts", tmp_path)
+    _, _, err = run(capsys, *said)
+    command = err.split("voxstack ")[1].replace("FILE", str(file)).replace("DIR", str(tmp_path))
+    assert command == f"compile {ADDONS}/tone --profile mine --deployment {file} --out {tmp_path}\n"
+    with pytest.raises(SystemExit) as end:
+        main(command.split())
+    assert end.value.code == 0
+    assert run(capsys, *said)[0] == 0
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(capsys, tmp_path):
+    (tmp_path / "tone").mkdir()
+    (tmp_path / "tone" / "addon.json").write_text("{}")
+    code, _, err = run(capsys, "compile", "tone", "--profile", "fixed", "--out", tmp_path)
+    assert code == 2
+    assert err == (
+        f"RequestError: {tmp_path}/tone: holds 'addon.json', which `voxstack compile` did not write; "
+        "name another --out, or remove it\n"
+    )
+    assert [path.name for path in tmp_path.rglob("*")] == ["tone", "addon.json"]
 
 
 @pytest.mark.parametrize(

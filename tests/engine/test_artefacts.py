@@ -2,6 +2,11 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,17 +14,21 @@ import numpy as np
 import pytest
 
 import voxstack
-from voxstack.core.errors import AddonError
+from voxstack.core.errors import AddonError, NetError
 from voxstack.engine import nets
+from voxstack.engine.artefacts import Artefacts
 from voxstack.engine.compiling import compile_addon
-from voxstack.engine.nets import Running
+from voxstack.engine.library import find_addon
+from voxstack.engine.nets import Running, resolve
 from voxstack.runtimes.ort import OrtRuntime
 from voxstack.stack.deployment import load_deployment
+from voxstack.stack.files import sha256_of
 
 pytestmark = pytest.mark.end_to_end
 
 ADDONS = Path(__file__).parents[2] / "examples" / "addons"
-REMEDY = "compile its nets: voxstack compile tone --profile fixed --out DIR"
+REMEDY = f"compile its nets: voxstack compile {ADDONS / 'tone'} --profile fixed --out DIR"
+STALE = "DIR/tone: net 'text': is stale: it was compiled for profile 'fixed', "
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +123,15 @@ def test_a_folder_without_compiled_nets_is_refused(tmp_path):
         (lambda m: m["nets"].pop("text"), "DIR/tone: net 'text': was not compiled"),
         (
             lambda m: m["nets"]["text"].update(source="sha256:0"),
-            "DIR/tone: net 'text': is stale: it was compiled with source 'sha256:0', want 'sha256:",
+            STALE + "of a file with the hash sha256:0, want sha256:",
         ),
         (
             lambda m: m["nets"]["text"].update(tool="onnxruntime 1.0"),
-            "DIR/tone: net 'text': is stale: it was compiled with tool 'onnxruntime 1.0', want 'onnxruntime ",
+            STALE + "by onnxruntime 1.0, want onnxruntime ",
         ),
         (
             lambda m: m["nets"]["text"]["flags"].update(provider="CUDAExecutionProvider"),
-            "DIR/tone: net 'text': is stale: it was compiled with flags.provider 'CUDAExecutionProvider'",
+            STALE + 'with provider "CUDAExecutionProvider", want "CPUExecutionProvider"',
         ),
         (
             lambda m: m["nets"]["text"]["artefacts"][0]["axes"].update(phonemes=64),
@@ -153,6 +162,79 @@ def test_a_file_that_was_changed_or_lost_is_refused(broken):
     assert fault(folder) == (
         "DIR/tone: net 'text': text-phonemes640.bin cannot be read: No such file or directory; " + REMEDY
     )
+
+
+def test_a_manifest_that_is_no_json_is_named_once(broken):
+    folder, _ = broken
+    (folder / "tone" / "manifest.json").write_text("{")
+    found = fault(folder)
+    assert found.startswith("DIR/tone/manifest.json: not JSON: ")
+    assert found.count("manifest.json") == 1
+
+
+def test_two_that_compile_into_one_folder_at_once_leave_the_files_of_one(tmp_path):
+    both = threading.Barrier(2, timeout=30)
+
+    def write(profile):
+        for _ in range(5):
+            both.wait()
+            compile_addon("tone-vocoder", tmp_path, Running(profile), folders=[ADDONS])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ["fixed", "buckets"]))
+    assert [path.name for path in tmp_path.iterdir()] == ["tone-vocoder"]
+    manifest = json.loads((tmp_path / "tone-vocoder" / "manifest.json").read_text())
+    listed = {one["file"]: one["sha256"] for net in manifest["nets"].values() for one in net["artefacts"]}
+    found = {path.name: sha256_of(path.read_bytes()) for path in tmp_path.glob("*/*.bin")}
+    assert found == listed
+
+
+def test_what_another_profile_left_is_gone(tmp_path):
+    compile_addon("tone", tmp_path, Running("fixed"), folders=[ADDONS])
+    compile_addon("tone", tmp_path, Running("buckets"), folders=[ADDONS])
+    assert not list(tmp_path.glob("*/*64.bin"))
+    load(tmp_path, "buckets")
+
+
+def test_a_fault_leaves_what_was_there(compiled, tmp_path, monkeypatch):
+    folder = shutil.copytree(compiled, tmp_path / "artefacts")
+
+    def compile_net(self, spec, data, axes):
+        raise NetError("cannot be loaded: no", where=f"net '{spec.name}'")
+
+    monkeypatch.setattr(OrtRuntime, "compile", compile_net)
+    with pytest.raises(NetError, match=r"^net 'text': cannot be loaded: no$"):
+        compile_addon("tone", folder, Running("fixed"), folders=[ADDONS])
+    assert sorted(path.name for path in folder.iterdir()) == ["tone", "tone-vocoder"]
+    load(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on a file's size there")
+def test_a_full_disk_is_told_as_one(tmp_path):
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+    call = "from voxstack.cli.main import main; main(sys.argv[1:])"
+    words = ["compile", "tone", "--profile", "fixed", "--out", str(tmp_path), "--addons", str(ADDONS)]
+    done = subprocess.run(
+        [sys.executable, "-c", limit + call, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"OutputError: {tempfile.gettempdir()}: cannot write what was compiled of net 'text': "
+        "File too large\n"
+    )
+
+
+def test_a_voice_that_loads_while_its_nets_are_compiled_anew_reads_the_new_ones(broken):
+    folder, _ = broken
+    addon = find_addon("tone", [ADDONS])
+    profile = resolve(addon, Running("fixed"))
+    early = Artefacts.open(folder / "tone", remedy=REMEDY)
+    path = folder / "tone" / "text-phonemes640.bin"
+    path.write_bytes(b"new")
+    manifest = json.loads((folder / "tone" / "manifest.json").read_text())
+    manifest["nets"]["text"]["artefacts"][0]["sha256"] = sha256_of(b"new")
+    (folder / "tone" / "manifest.json").write_text(json.dumps(manifest))
+    assert early.read("text", nets.plan_nets(addon, profile)["text"], {"batch": 1, "phonemes": 640}) == b"new"
 
 
 @dataclass(frozen=True)

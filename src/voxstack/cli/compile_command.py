@@ -54,6 +54,6 @@ def command(
         click.echo(json.dumps(report, ensure_ascii=False))
         return
     for name, paths in written.items():
-        click.echo(f"{name}  {len(paths) - 1} compiled nets in {paths[0].parent}")
+        click.echo(f"{name}  {len(paths) - 1} compiled files in {paths[0].parent}")
     click.echo(f"{report['bytes'] / 1e6:.1f} MB in {wall_s:.1f} s")
     click.echo(f"to use them: --profile {running.name} --artefacts {out}")

@@ -6,12 +6,13 @@ DIR/joe/decoder-frames96.bin        one net at one size
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import voxstack
 from voxstack.core.compiled import variants
-from voxstack.core.errors import AddonError, VoxstackError
+from voxstack.core.errors import AddonError, NetError, OutputError, VoxstackError
 from voxstack.core.executables import FixedAxes
 from voxstack.core.layouts import BATCH
 from voxstack.engine.manifest import (
@@ -26,9 +27,10 @@ from voxstack.engine.manifest import (
 )
 from voxstack.stack.strict import parse_json, validated
 
-__all__ = ["Artefacts", "write_artefacts"]
+__all__ = ["MANIFEST", "SUFFIX", "Artefacts", "write_artefacts"]
 
 MANIFEST = "manifest.json"
+SUFFIX = ".bin"
 
 
 def write_artefacts(
@@ -50,8 +52,8 @@ def write_artefacts(
     for name, plan in plans.items():
         artefacts: list[Artefact] = []
         for axes in variants(plan.spec, plan.shapes, locked=plan.engine.locks_sizes):
-            data = plan.engine.compile(plan.spec, read[name], axes)
-            path = folder / f"{name}{_suffix(axes)}.bin"
+            data = _compiled(plan, read[name], axes)
+            path = folder / f"{name}{_sized(axes)}{SUFFIX}"
             path.write_bytes(data)
             written.append(path)
             artefacts.append(
@@ -77,40 +79,60 @@ def write_artefacts(
     return [*written, path]
 
 
+def _compiled(plan: NetPlan, data: bytes, axes: FixedAxes) -> bytes:
+    """Compile; say so if it failed because there is no room for what an engine writes on its way."""
+    try:
+        return plan.engine.compile(plan.spec, data, axes)
+    except NetError as error:
+        try:
+            with tempfile.TemporaryFile() as file:
+                file.write(data)
+        except OSError as full:
+            raise OutputError(
+                f"cannot write what was compiled of net '{plan.spec.name}': {full.strerror or full}",
+                where=tempfile.gettempdir(),
+            ) from error
+        raise
+
+
 class Artefacts:
     """The compiled nets of one addon, each checked when it is read; `remedy` ends every error."""
 
     def __init__(self, folder: Path, manifest: Manifest, *, remedy: str) -> None:
         self._folder = folder
-        self._nets = manifest.nets
+        self._manifest = manifest
         self._remedy = remedy
 
     @classmethod
     def open(cls, folder: Path, *, remedy: str) -> "Artefacts":
         """Read a folder's manifest; raise AddonError if there is none that can be read."""
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise AddonError(f"there are no compiled nets; {remedy}", where=str(folder))
-        try:
-            manifest = validated(Manifest, parse_json(path.read_bytes(), where=str(path)))
-        except VoxstackError as error:
-            raise AddonError(f"{error.what}; {remedy}", where=f"{path}: {error.where}") from error
-        if manifest.format != FORMAT:
-            raise AddonError(f"got format {manifest.format}, want {FORMAT}; {remedy}", where=str(path))
-        return cls(folder, manifest, remedy=remedy)
+        return cls(folder, _manifest(folder, remedy=remedy), remedy=remedy)
 
     def read(self, name: str, plan: NetPlan, axes: FixedAxes) -> bytes:
         """Return a compiled net.
 
         Raises:   AddonError if it is missing, was compiled from or for something else, or was changed
         """
+        try:
+            return self._read(self._manifest, name, plan, axes)
+        except AddonError:
+            now = _manifest(self._folder, remedy=self._remedy)
+            if now == self._manifest:
+                raise
+            # They were compiled anew since the manifest was read.
+            return self._read(now, name, plan, axes)
+
+    def _read(self, manifest: Manifest, name: str, plan: NetPlan, axes: FixedAxes) -> bytes:
         where = f"{self._folder}: net '{name}'"
-        entry = self._nets.get(name)
+        entry = manifest.nets.get(name)
         if entry is None:
             raise AddonError(f"was not compiled; {self._remedy}", where=where)
         stale = difference(entry, identity(plan))
         if stale is not None:
-            raise AddonError(f"is stale: it was compiled with {stale}; {self._remedy}", where=where)
+            raise AddonError(
+                f"is stale: it was compiled for profile '{manifest.profile}', {stale}; {self._remedy}",
+                where=where,
+            )
         found = next((one for one in entry.artefacts if one.axes == dict(axes)), None)
         if found is None:
             have = "; ".join(_sizes(one.axes) for one in entry.artefacts)
@@ -131,7 +153,21 @@ class Artefacts:
         return data
 
 
-def _suffix(axes: FixedAxes) -> str:
+def _manifest(folder: Path, *, remedy: str) -> Manifest:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise AddonError(f"there are no compiled nets; {remedy}", where=str(folder))
+    try:
+        manifest = validated(Manifest, parse_json(path.read_bytes(), where=str(path)))
+    except VoxstackError as error:
+        inside = "" if error.where == str(path) else f": {error.where.removeprefix(f'{path}: ')}"
+        raise AddonError(f"{error.what}; {remedy}", where=f"{path}{inside}") from error
+    if manifest.format != FORMAT:
+        raise AddonError(f"got format {manifest.format}, want {FORMAT}; {remedy}", where=str(path))
+    return manifest
+
+
+def _sized(axes: FixedAxes) -> str:
     return "".join(f"-{axis}{size}" for axis, size in axes.items() if axis != BATCH or size != 1)
 
 

@@ -89,7 +89,7 @@ def identity(plan: NetPlan) -> dict[str, Any]:
 
 
 def difference(entry: CompiledEntry, wanted: Mapping[str, Any]) -> str | None:
-    """Return in what a compiled net is not the one that is wanted, or None."""
+    """Return in what a compiled net is not the one that is wanted, to follow "compiled", or None."""
     for key, want in wanted.items():
         have = getattr(entry, key)
         if have == want:
@@ -97,8 +97,9 @@ def difference(entry: CompiledEntry, wanted: Mapping[str, Any]) -> str | None:
         if isinstance(have, dict) and isinstance(want, dict):
             mine, theirs = cast("dict[str, Any]", have), cast("dict[str, Any]", want)
             name = min(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
-            return f"{key}.{name} {mine.get(name)!r}, want {theirs.get(name)!r}"
-        return f"{key} {have!r}, want {want!r}"
+            return f"with {name} {json.dumps(mine.get(name))}, want {json.dumps(theirs.get(name))}"
+        word = {"tool": "by", "source": "of a file with the hash"}.get(key, f"with {key}")
+        return f"{word} {have}, want {want}"
     return None
 
 

@@ -1,6 +1,7 @@
 """Make an addon's nets ready as a profile says: by which engine, at which sizes, compiled now or before."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from voxstack.core.executables import Executable, FixedAxes
 from voxstack.core.nets import Net
 from voxstack.core.site import Entry
 from voxstack.engine.artefacts import Artefacts, write_artefacts
+from voxstack.engine.library import folders
 from voxstack.engine.manifest import NetPlan
 from voxstack.engine.shared import SHARED
 from voxstack.runtimes.named import choose_engine
 from voxstack.stack.addon import Addon
 from voxstack.stack.deployment import NO_DEPLOYMENT, Deployment
+from voxstack.stack.files import SUFFIX
 from voxstack.stack.profiles import DEFAULT, STANDARD, NetProfile, Profile, check_selectors, shape_policy
 
 __all__ = [
@@ -180,7 +183,17 @@ def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefa
 
 
 def _remedy(addon: Addon, profile: Profile) -> str:
-    return f"compile its nets: voxstack compile {addon.name} --profile {profile.name} --out DIR"
+    """Return the command that compiles an addon's nets, by its path where its name would not find it."""
+    path = Path(addon.files.where)
+    places = [folder / (addon.name + suffix) for folder in folders() for suffix in ("", SUFFIX)]
+    found = next((place.resolve() for place in places if place.exists()), None)
+    words = [addon.name if found == path.resolve() else str(path), "--profile", profile.name]
+    own = [
+        layers[profile.name].nets for layers in (STANDARD, addon.config.profiles) if profile.name in layers
+    ]
+    if any(layer and all(layer is not one for one in own) for layer in profile.layers):
+        words += ["--deployment", "FILE"]
+    return f"compile its nets: voxstack compile {shlex.join(words)} --out DIR"
 
 
 def cores() -> int:

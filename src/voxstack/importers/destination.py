@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from voxstack.core.errors import ImporterError
+from voxstack.engine.swapping import swap
 from voxstack.stack.files import MANIFEST
 
 __all__ = ["check_destination", "new_addon"]
@@ -51,7 +52,7 @@ def new_addon(out: Path, *, name: str, origin: Mapping[str, Any]) -> Iterator[Pa
             folder.mkdir()
             yield folder
             _check_replaceable(out, name=name, origin=origin)  # the work took a while
-            _swap(folder, place, Path(temporary) / "old")
+            swap(folder, place, Path(temporary) / "old")
         done = True
     except OSError as error:
         raise ImporterError(f"cannot be written: {error.strerror or error}", where=str(out)) from error
@@ -75,19 +76,6 @@ def _standing(parent: Path, *, where: Path) -> Path:
     if not there.is_dir():
         raise ImporterError(f"{there} is a file; want a folder above the new addon", where=str(where))
     return there
-
-
-def _swap(new: Path, place: Path, old: Path) -> None:
-    """Put `new` at `place`; what stood there goes to `old`, and comes back if the renaming fails."""
-    if not place.exists():
-        new.replace(place)
-        return
-    place.replace(old)
-    try:
-        new.replace(place)
-    except OSError:
-        old.replace(place)
-        raise
 
 
 def _check_replaceable(out: Path, *, name: str, origin: Mapping[str, Any]) -> None:
