@@ -375,3 +375,9 @@ def test_every_command_has_help(capsys):
         code, printed, _ = run(capsys, name, "--help")
         assert code == 0
         assert "Usage: voxstack" in printed
+
+
+def test_check_refuses_a_profile_that_nobody_knows_as_a_wrong_request(capsys):
+    code, _, err = run(capsys, "check", "tone", "--addons", ADDONS, "--profile", "fixt")
+    assert code == 2
+    assert err == "ConfigError: tone: no profile 'fixt'; did you mean 'fixed'?\n"

@@ -1,5 +1,6 @@
 """Blocks behind a voice's last one change its sound: asked for, or by the deployment file."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -63,6 +64,25 @@ def test_who_asks_for_others_or_for_none_gets_those(deployment):
     quiet = deployment({"effects": [QUIET]})
     assert share(said(quiet, effects=[FAINT])) == pytest.approx(FAINT_SHARE)
     assert share(said(quiet, effects=[])) == 1
+
+
+def test_the_example_speaks_through_a_telephone():
+    """Of the tones of the toy voice, 300 Hz stands at the edge of the band and 800 Hz in its midst."""
+    pytest.importorskip("scipy", reason="scipy is not installed: pip install voxstack[effects]")
+    spec = importlib.util.spec_from_file_location("telephone", ADDONS.parent / "telephone.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    low, middle = (example.on_the_line(letter * 8) for letter in "af")
+    plain = voxstack.load("tone", folders=[ADDONS])
+
+    assert low.sample_rate == middle.sample_rate == 8000
+    assert low.duration_s == pytest.approx(plain.say("a" * 8).duration_s, abs=1 / 8000)
+    lost_db = [
+        20 * np.log10(np.std(heard.samples) / np.std(plain.say(letter * 8).samples))
+        for letter, heard in (("a", low), ("f", middle))
+    ]
+    assert lost_db[0] == pytest.approx(-3, abs=0.5)
+    assert lost_db[1] == pytest.approx(0, abs=0.2)
 
 
 def test_an_addon_is_checked_without_them(deployment):

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def compile_addon(
 
 
 @contextlib.contextmanager
-def _places(out: Path, names: Sequence[str]) -> Iterator[Path]:
+def _places(out: Path, names: Sequence[str]) -> Generator[Path, None, None]:
     """Give a folder in `out`; what it holds under `names` is moved to `out` when the block ends well."""
     for name in names:
         _check_replaceable(out / name)

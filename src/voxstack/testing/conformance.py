@@ -11,7 +11,7 @@ from voxstack.core.ports import Array, Tensors
 from voxstack.engine.golden import golden_audio, read_golden
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
-from voxstack.engine.nets import Running
+from voxstack.engine.nets import Running, resolve
 from voxstack.engine.voice import Voice
 from voxstack.stack.addon import Addon
 from voxstack.stack.profiles import DEFAULT
@@ -58,7 +58,7 @@ def check_addon(
 
     Effects that a deployment file puts behind every voice are left out: they are not the addon's.
 
-    Raises:   RequestError if there is no such addon
+    Raises:   RequestError if there is no such addon, ConfigError if there is no such profile
     """
     running = replace(running, effects=())
     try:
@@ -70,6 +70,7 @@ def check_addon(
         yield Finding("files", f"{type(error).__name__}: {error}", is_good=False)
         return
     yield Finding("files", f"{len(addon.config.files)} files as listed", is_good=True)
+    resolve(addon, running)  # a profile that nobody knows is a wrong request, and no fault of the addon
     try:
         loaded = load_stack(addon, running=running, folders=folders, vocoder=vocoder)
     except VoxstackError as error:
