@@ -49,8 +49,10 @@ def test_one_whose_library_is_missing_lists_those_that_can_be_used(monkeypatch):
         ),
         (
             Choice(device="gpu"),
-            "runtime onnxruntime: got device 'gpu', want one of cpu, cuda, tensorrt, openvino, coreml; "
-            "did you mean 'cuda'?",
+            (
+                "runtime onnxruntime: got device 'gpu', want one of cpu, cuda, tensorrt, openvino, coreml; "
+                "did you mean 'cuda'?"
+            ),
         ),
         (
             Choice(options=(("foo", 1),)),

@@ -88,8 +88,10 @@ def test_without_a_file_it_says_nothing_and_the_variable_names_one(written, monk
         (
             '[addons.joe.profiles.p.nets.x]\nruntime = ""',
             "d.toml",
-            "$.addons.joe.profiles.p.nets.x.runtime: no runtime ''; "
-            "known: neuron, onnxruntime, openvino, torch",
+            (
+                "$.addons.joe.profiles.p.nets.x.runtime: no runtime ''; "
+                "known: neuron, onnxruntime, openvino, torch"
+            ),
         ),
     ],
 )
