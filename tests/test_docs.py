@@ -23,6 +23,9 @@ from sybil.parsers.doctest import DocTestParser
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from voxstack.cli.main import main
+from voxstack.engine.library import find_addon
+from voxstack.engine.nets import Running, plan_nets, resolve
+from voxstack.stack.deployment import load_deployment
 from voxstack.stack.front import build_front_end
 from voxstack.stack.standard import REGISTRY
 
@@ -157,6 +160,23 @@ def test_examples_are_found_at_all():
     assert found["stream-text.md"] >= 5
     assert len(MODULES) >= 8
     assert all(list(IN_DOCSTRINGS.parse(module)) for module in MODULES)
+
+
+def test_the_deployment_file_of_the_page_says_what_it_says_of_joe(tmp_path):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    if not (ROOT / "addons" / "joe").is_dir():
+        pytest.skip("the demo voice is not imported")
+    page = (ROOT / "docs" / "how-to" / "choose-a-profile.md").read_text(encoding="utf-8")
+    file = tmp_path / "edge.toml"
+    file.write_text(re.findall(r"^```toml\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)[0])
+    addon = find_addon("joe", [ROOT / "addons"])
+    plans = plan_nets(addon, resolve(addon, Running(deployment=load_deployment(file))))
+    assert {name: (plan.engine.name, plan.shapes.steps.buckets) for name, plan in plans.items()} == {
+        "encoder": ("onnxruntime", ()),
+        "duration": ("onnxruntime", ()),
+        "decoder": ("openvino", (128, 192, 256)),
+        "flow": ("openvino", (192,)),
+    }
 
 
 def test_the_block_that_a_reader_types_passes_its_test(desk):

@@ -116,7 +116,7 @@ MEANINGS = {
         "options": "of the runtime's own",
     },
     "ShapesConfig": {
-        "automatic": "`fixed`: one size, `buckets`: a ladder, both from the net's axis; `dynamic`: any size",
+        "automatic": "`fixed`: one size, `buckets`: several, both from the net's axis; `dynamic`: any size",
         "buckets": "the only sizes there are, ascending",
         "most": "the largest size, where there are no buckets",
         "batch": "utterances in one run; a smaller batch is filled up",
