@@ -2,6 +2,7 @@
 
 import gc
 import resource
+from contextlib import contextmanager
 from fractions import Fraction
 
 import numpy as np
@@ -191,21 +192,26 @@ def test_no_more_files_are_made_than_may_be_there(tmp_path):
     assert names(tmp_path) == ["tap-0000.samples.wav", "tap-0001.samples.wav", "tap-of-somebody.txt"]
 
 
-@pytest.fixture
-def full_disk():
-    """Return what lets files grow no further than so many bytes, as a full disk does."""
+@contextmanager
+def full_disk(size):
+    """Let files grow no further than so many bytes, as a full disk does.
+
+    Not until a fixture's end: pytest writes its report before that, and the report may be a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(("source", "chunks"), [(SAMPLES, {"samples": sound(5000)}), (FRAMES, frames(5000))])
 @pytest.mark.parametrize("room", [0, 8000])
-def test_a_full_disk_is_told_and_the_speech_goes_on(source, chunks, room, tmp_path, full_disk):
+def test_a_full_disk_is_told_and_the_speech_goes_on(source, chunks, room, tmp_path):
     block = wire(source, path=str(tmp_path))
     stream, heard, got = opened(block, chunks), [], []
-    full_disk(room)
-    with listening(heard.append):
+    with full_disk(room), listening(heard.append):
         while not got or length(got[-1]) == 500:
             got.append(stream.read(500))
     stream.close()
