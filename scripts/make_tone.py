@@ -46,6 +46,15 @@ STACK = [
 ]
 MEL = {"sample_rate": SAMPLE_RATE, "hop": HOP, "bands": len(LETTERS), "fmin": 300, "fmax": 1400}
 
+IDS_OF = {" ": [0], **{letter: [place + 1] for place, letter in enumerate(LETTERS)}}
+SPOKEN = {
+    "languages": ["x-tone"],
+    "mel": MEL,
+    "text": {"type": "characters", "phoneme_ids": IDS_OF, "lowercase": True},
+    "controls": {"speed": {"default": 1.0, "min": 0.5, "max": 2.0}},
+}
+"""What the toy voices have in common: mels, text and controls."""
+
 Encoders = Literal["one", "two", "chain"]
 
 
@@ -126,14 +135,10 @@ def make_tone(folder: Path, *, encoders: Encoders = "two", name: str = "tone") -
         [helper.make_node("Conv", ["hidden", "kernel"], ["mel"], pads=[2, 2], group=bands)],
         {"kernel": np.tile(SMOOTH, (bands, 1, 1))},
     )
-    ids_of = {" ": [0], **{letter: [place + 1] for place, letter in enumerate(LETTERS)}}
     config = {
         "name": name,
         "gives": "mel",
-        "languages": ["x-tone"],
-        "mel": MEL,
-        "text": {"type": "characters", "phoneme_ids": ids_of, "lowercase": True},
-        "controls": {"speed": {"default": 1.0, "min": 0.5, "max": 2.0}},
+        **SPOKEN,
         "stack": STACK,
         "vocoder": "tone-vocoder",
     }
@@ -215,14 +220,10 @@ def net_model(
 
 def make_nested(folder: Path, *, name: str = "tone-nested") -> Path:
     """Write a voice without nets: the whole stack of `tone`, its vocoder's, and a sound of its own."""
-    ids_of = {" ": [0], **{letter: [place + 1] for place, letter in enumerate(LETTERS)}}
     config = {
         "name": name,
         "gives": "audio",
-        "languages": ["x-tone"],
-        "mel": MEL,
-        "text": {"type": "characters", "phoneme_ids": ids_of, "lowercase": True},
-        "controls": {"speed": {"default": 1.0, "min": 0.5, "max": 2.0}},
+        **SPOKEN,
         "stack": [
             {"type": "Addon", "name": "tone"},
             {"type": "Addon", "name": "tone-vocoder"},

@@ -155,14 +155,14 @@ def onnx_net():
 
 
 @pytest.fixture(scope="session")
-def forever(onnx_net):
-    """A net that counts to a number that it will not reach, one operator call a step."""
-    step = helper.make_graph(
+def counting() -> onnx.GraphProto:
+    """What a loop repeats that adds up, one operator call a turn: as long as a test wants."""
+    return helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),
             helper.make_node("Add", ["sum", "one"], ["sum_next"]),
         ],
-        "step",
+        "body",
         [
             helper.make_tensor_value_info("i", TensorProto.INT64, []),
             helper.make_tensor_value_info("go", TensorProto.BOOL, []),
@@ -174,8 +174,13 @@ def forever(onnx_net):
         ],
         [numpy_helper.from_array(np.array(1, np.float32), "one")],
     )
+
+
+@pytest.fixture(scope="session")
+def forever(onnx_net, counting):
+    """A net that counts to a number that it will not reach, one operator call a step."""
     return onnx_net(
-        [helper.make_node("Loop", ["steps", "yes", "x"], ["y"], body=step)],
+        [helper.make_node("Loop", ["steps", "yes", "x"], ["y"], body=counting)],
         {"x": ("float32", []), "steps": ("int64", [])},
         {"y": ("float32", [])},
         {"yes": np.array(True)},

@@ -3,7 +3,7 @@
 import pytest
 
 from voxstack.engine.playout import playout
-from voxstack.engine.watching import CHUNKS, Span
+from voxstack.engine.recording import CHUNKS, Span
 
 pytestmark = pytest.mark.unit
 

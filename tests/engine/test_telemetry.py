@@ -311,6 +311,12 @@ def test_an_attention_that_loses_its_way_is_an_event_of_the_chunk_and_is_counted
     assert service.counted("events") == 1, "alignments are data"
 
 
+def test_copies_of_what_flows_are_data_and_no_findings(service):
+    service.load("tone-ab").say("abc")
+    assert service.counted("events", kind="compare") == 1
+    assert service.counted("events") == 1, "the taps of its stack are data"
+
+
 # Running out of audio
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from voxstack.core.events import Event
+from voxstack.engine.recording import CHUNKS, Lane, Noted, Recording, Span
 from voxstack.engine.tracing import chrome_trace, merged, times
-from voxstack.engine.watching import CHUNKS, Lane, Noted, Recording, Span
 
 pytestmark = pytest.mark.unit
 

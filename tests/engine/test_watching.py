@@ -8,7 +8,8 @@ import pytest
 import voxstack
 from voxstack.core.events import ALIGNMENT, Event
 from voxstack.engine.audio import Audio
-from voxstack.engine.watching import CHUNKS, Noted, Recording, Span, Watcher
+from voxstack.engine.recording import CHUNKS, Noted, Recording, Span
+from voxstack.engine.watching import Watcher
 from voxstack.stack.describe import rows
 
 pytestmark = pytest.mark.unit

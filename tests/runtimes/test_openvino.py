@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled, ConfigError, NetError
@@ -646,31 +646,10 @@ def test_a_device_that_cannot_stop_a_run_is_waited_for(make, monkeypatch):
         net.run(frames(8))
 
 
-def counting() -> list:
-    """Return the nodes of a net that counts to `steps`, one operator call each."""
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("Add", ["sum", "one"], ["sum_next"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
-        ],
-        [
-            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("sum_next", TensorProto.FLOAT, []),
-        ],
-        [numpy_helper.from_array(np.array(1, np.float32), "one")],
-    )
-    return [helper.make_node("Loop", ["steps", "yes", "x"], ["y"], body=body)]
-
-
-def test_a_loop_inside_a_net_ends_first_but_is_cancelled_all_the_same(make):
+def test_a_loop_inside_a_net_ends_first_but_is_cancelled_all_the_same(make, counting):
     """OpenVINO looks for a stop between nodes, and a loop is one node."""
-    net = make(counting(), {"x": (F, []), "steps": ("int64", [])}, {"y": (F, [])}, {"yes": np.array(True)})
+    loop = [helper.make_node("Loop", ["steps", "yes", "x"], ["y"], body=counting)]
+    net = make(loop, {"x": (F, []), "steps": ("int64", [])}, {"y": (F, [])}, {"yes": np.array(True)})
     assert net.run({"x": np.array(0, np.float32), "steps": np.array(7)})["y"] == 7
     scope = CancelScope()
     timer = threading.Timer(0.05, scope.cancel)

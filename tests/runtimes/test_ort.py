@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled, ConfigError, NetError
@@ -442,28 +442,11 @@ def test_a_closed_walk_takes_no_step_and_may_be_closed_again(cell):
 
 
 @pytest.fixture(scope="module")
-def endless(onnx_net):
+def endless(onnx_net, counting):
     """A net whose step counts `steps` times, one operator call each, and keeps the sum as its state."""
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("Add", ["sum", "one"], ["sum_next"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
-        ],
-        [
-            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("sum_next", TensorProto.FLOAT, []),
-        ],
-        [numpy_helper.from_array(np.array(1, np.float32), "one")],
-    )
     return onnx_net(
         [
-            helper.make_node("Loop", ["steps", "yes", "sum"], ["sum_next"], body=body),
+            helper.make_node("Loop", ["steps", "yes", "sum"], ["sum_next"], body=counting),
             helper.make_node("Identity", ["sum_next"], ["y"]),
         ],
         {"steps": ("int64", []), "sum": (F, [])},

@@ -14,8 +14,9 @@ from voxstack.core.events import ALIGNMENT, Event
 from voxstack.core.ports import Array, MelFormat
 from voxstack.engine.audio import Audio
 from voxstack.engine.nets import Running
+from voxstack.engine.recording import Recording
 from voxstack.engine.voice import Voice, open_voice
-from voxstack.engine.watching import Recording, Watcher
+from voxstack.engine.watching import Watcher
 from voxstack.stack.describe import rows
 from voxstack.stack.graph import graph_of
 from voxstack.stack.picture import svg

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from voxstack.core.nets import NetSpec
+from voxstack.engine.recording import CHUNKS, Recording, Span
 from voxstack.engine.tracing import Times
-from voxstack.engine.watching import CHUNKS, Recording, Span
 
 __all__ = ["Gain", "gains"]
 

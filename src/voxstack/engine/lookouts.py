@@ -4,53 +4,36 @@ What is handed on is what came. Outside an observed request (a check, a warm-up)
 """
 
 import time
-from typing import Any
 
 from voxstack.core.blocks import Stream, StreamableBlock, Timing
 from voxstack.core.nets import Net, NetSpec, Recurrence
 from voxstack.core.ports import Array, Ports, Tensors
-from voxstack.core.sizes import ShapePolicy
 from voxstack.core.streams import length
+from voxstack.engine.net_around import NetAround
 from voxstack.engine.pieces import Piece, current_piece
 from voxstack.engine.signals import Facts
 
 __all__ = ["ObservedNet", "ObservedStack"]
 
 
-class ObservedNet:
+class ObservedNet(NetAround):
     """A net whose runs are told."""
 
     def __init__(self, name: str, net: Net) -> None:
+        super().__init__(net)
         self._name = name
-        self._net = net
         self._ragged = _ragged_input(net.spec)
-
-    @property
-    def spec(self) -> NetSpec:
-        return self._net.spec
-
-    @property
-    def runtime(self) -> str:
-        return self._net.runtime
-
-    @property
-    def precision(self) -> str:
-        return self._net.precision
-
-    @property
-    def shapes(self) -> ShapePolicy:
-        return self._net.shapes
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         here = current_piece()
         if here is None:
-            return self._net.run(tensors)
+            return self.net.run(tensors)
         facts = self._facts()
         if self._ragged is not None and self._ragged[0] in tensors:
             facts["steps"] = tensors[self._ragged[0]].shape[self._ragged[1]]
         piece = Piece(here.told, "net", facts, here)
         try:
-            results = self._net.run(tensors)
+            results = self.net.run(tensors)
         except BaseException as error:
             piece.end(error)
             raise
@@ -61,18 +44,15 @@ class ObservedNet:
     def begin(self, tensors: Tensors) -> Recurrence:
         here = current_piece()
         if here is None:
-            return self._net.begin(tensors)
+            return self.net.begin(tensors)
         facts = self._facts()
         begun = time.perf_counter_ns()
-        walk = self._net.begin(tensors)
+        walk = self.net.begin(tensors)
         here.stepped(facts, time.perf_counter_ns() - begun, steps=0)
         return _ObservedWalk(walk, facts)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._net, name)
-
     def _facts(self) -> dict[str, str | int | float | bool]:
-        return {"net": self._name, "runtime": self._net.runtime, "precision": self._net.precision}
+        return {"net": self._name, "runtime": self.net.runtime, "precision": self.net.precision}
 
 
 class _ObservedWalk:

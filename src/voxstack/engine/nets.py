@@ -80,13 +80,15 @@ def resolve(addon: Addon, running: Running, *, user: Addon | None = None) -> Pro
     if name not in known:
         raise ConfigError(f"no profile '{name}'{suggest(name, known)}", where=(user or addon).name)
     of_addons = [STANDARD, *([user.config.profiles] if user else []), addon.config.profiles]
-    layers = [*of_addons, *deployment.profiles(addon.name)]
+    of_file = [layer for layer in deployment.profiles(addon.name) if name in layer]
+    layers = [*of_addons, *of_file]
     artefacts = running.artefacts or deployment.artefacts(name, addon.name)
     return Profile(
         name=name,
         layers=tuple(layer[name].nets for layer in layers if name in layer),
         chunks=tuple(layer[name].chunks for layer in layers if name in layer),
         artefacts=None if artefacts is None else artefacts / addon.name,
+        said_in=deployment.file if of_file else None,
         threads=running.threads or 0,
         cores=cores(),
     )
@@ -188,11 +190,8 @@ def _remedy(addon: Addon, profile: Profile) -> str:
     places = [folder / (addon.name + suffix) for folder in folders() for suffix in ("", SUFFIX)]
     found = next((place.resolve() for place in places if place.exists()), None)
     words = [addon.name if found == path.resolve() else str(path), "--profile", profile.name]
-    own = [
-        layers[profile.name].nets for layers in (STANDARD, addon.config.profiles) if profile.name in layers
-    ]
-    if any(layer and all(layer is not one for one in own) for layer in profile.layers):
-        words += ["--deployment", "FILE"]
+    if profile.said_in is not None:
+        words += ["--deployment", str(profile.said_in)]
     return f"compile its nets: voxstack compile {shlex.join(words)} --out DIR"
 
 

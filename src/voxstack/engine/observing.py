@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 from voxstack.core.blocks import StreamableBlock
-from voxstack.core.events import ALIGNMENT, Event, listening
+from voxstack.core.events import Event, listening
 from voxstack.core.nets import Net
 from voxstack.engine.audio import Audio
 from voxstack.engine.lookouts import ObservedNet, ObservedStack
@@ -185,5 +185,5 @@ class _Said:
 
 def _hear(event: Event) -> None:
     here = current_piece()
-    if here is not None and event.kind != ALIGNMENT:
+    if here is not None and not event.is_data:
         here.hear(event)

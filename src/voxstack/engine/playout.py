@@ -10,7 +10,7 @@ chunk 1 ready = playback starts
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voxstack.engine.watching import CHUNKS, Span
+from voxstack.engine.recording import CHUNKS, Span
 
 __all__ = ["Delivery", "Playout", "playout"]
 

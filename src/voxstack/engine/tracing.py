@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from voxstack.engine.playout import Playout, playout
-from voxstack.engine.watching import CHUNKS, Lane, Recording, Span
+from voxstack.engine.recording import CHUNKS, Lane, Recording, Span
 
 __all__ = ["MOST_STEPS", "NetTime", "Times", "chrome_trace", "times"]
 

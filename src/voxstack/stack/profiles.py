@@ -139,6 +139,7 @@ class Profile:
     layers     what is said of its nets, each layer over the one before it
     chunks     what is said of chunks, likewise
     artefacts  the folder in which compiled nets lie, if any
+    said_in    the deployment file, if it says anything of it
     threads    of every net, whatever the layers say; 0: as they say
     cores      what 0 threads means
     """
@@ -147,6 +148,7 @@ class Profile:
     layers: tuple[Mapping[str, NetProfile], ...]
     chunks: tuple[ChunksConfig, ...] = ()
     artefacts: Path | None = None
+    said_in: Path | None = None
     threads: int = 0
     cores: int = 1
 

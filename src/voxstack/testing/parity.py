@@ -9,12 +9,12 @@ import numpy as np
 from voxstack.core.closeness import log_spectral_distance_db, snr_db
 from voxstack.core.errors import LawError
 from voxstack.core.feeds import SEED, UTTERANCE, Feeds
-from voxstack.core.nets import Net, NetSpec, Recurrence
+from voxstack.core.nets import Net, Recurrence
 from voxstack.core.ports import Array, Tensors
-from voxstack.core.sizes import ShapePolicy
 from voxstack.core.streams import EVERYTHING
 from voxstack.core.whole import plan_whole, run_whole, steps_of
 from voxstack.engine.loading import Loaded, load_stack
+from voxstack.engine.net_around import NetAround
 from voxstack.engine.nets import Running
 from voxstack.stack.addon import Addon
 from voxstack.stack.profiles import DEFAULT
@@ -141,29 +141,13 @@ class _Seen:
         return block
 
 
-class _Witness:
+class _Witness(NetAround):
     """A net that keeps the tensors of its longest run, or of the first steps of its first walk."""
 
     def __init__(self, net: Net) -> None:
-        self.net = net
+        super().__init__(net)
         self._tensors: Tensors = {}
         self._steps: list[Tensors] = []
-
-    @property
-    def spec(self) -> NetSpec:
-        return self.net.spec
-
-    @property
-    def shapes(self) -> ShapePolicy:
-        return self.net.shapes
-
-    @property
-    def runtime(self) -> str:
-        return self.net.runtime
-
-    @property
-    def precision(self) -> str:
-        return self.net.precision
 
     @property
     def is_seen(self) -> bool:
