@@ -97,6 +97,16 @@ def test_json_keeps_its_keys_and_says_more(capsys):
     assert rows["Decoder"]["runtime"].startswith("onnxruntime ")
 
 
+def test_nets_of_nested_addons_have_their_size_and_their_stack_its_name(capsys):
+    _, printed, _ = inspect(capsys, "tone-nested", "--json")
+    rows = {row["path"]: row for row in json.loads(printed)["blocks"]}
+    [decoder] = [row for path, row in rows.items() if row["type"] == "Decoder"]
+    assert decoder["file_bytes"] == (ADDONS / "tone" / "nets" / "decoder.onnx").stat().st_size
+    _, drawn, _ = inspect(capsys, "tone-nested", "--graph", "-")
+    assert "StreamableStack · tone.stack" in drawn
+    assert "StreamableStack · tone-vocoder.stack" in drawn
+
+
 def test_a_bucket_is_waited_for_as_a_whole(capsys):
     _, printed, _ = inspect(capsys, "tone", "--json", "--profile", "fixed")
     report = json.loads(printed)

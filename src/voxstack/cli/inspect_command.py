@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from voxstack.cli import options
+from voxstack.core.nets import Net
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
 from voxstack.engine.nets import file_sizes, resolve
@@ -68,7 +69,7 @@ def command(
     )
     after = _resident_bytes()
     grown = None if before is None or after is None else after - before
-    described = rows(loaded.wired, sizes=_sizes(loaded, running), faults=faults)
+    described = rows(loaded.wired, file_bytes=_file_bytes(loaded, running).get, faults=faults)
     if graph is not None:
         addon = loaded.addon
         drawing = graph_of(
@@ -89,13 +90,14 @@ def command(
     return 1 if faults.found else 0
 
 
-def _sizes(loaded: Loaded, running: "Running") -> dict[str, int]:
-    """Return the bytes of each net's file, by the net's name in the loaded voice."""
-    sizes = file_sizes(loaded.addon, resolve(loaded.addon, running))
-    if loaded.vocoder is not None:
-        own = file_sizes(loaded.vocoder, resolve(loaded.vocoder, running, user=loaded.addon))
-        sizes |= {f"{loaded.vocoder.name}/{name}": size for name, size in own.items()}
-    return sizes
+def _file_bytes(loaded: Loaded, running: "Running") -> dict[Net, int]:
+    """Return the size of each net's file, whichever addon it belongs to."""
+    voice = loaded.addon
+    sizes = file_sizes(voice, resolve(voice, running))
+    for other in (*loaded.nested, *([loaded.vocoder] if loaded.vocoder else [])):
+        own = file_sizes(other, resolve(other, running, user=voice))
+        sizes |= {f"{other.name}/{name}": size for name, size in own.items()}
+    return {net: sizes[name] for name, net in loaded.nets.items()}
 
 
 def _report(loaded: Loaded, described: list[Row], faults: Faults, grown: int | None) -> dict[str, Any]:

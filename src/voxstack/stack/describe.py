@@ -1,6 +1,6 @@
 """Describe a wired stack for people: one row a block, and one for each net that a block holds inside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -12,7 +12,7 @@ from voxstack.core.shapes import reach
 from voxstack.stack.faults import Faults
 from voxstack.stack.wire import Wired
 
-__all__ = ["Row", "inner_nets", "net_prefix", "rows"]
+__all__ = ["Row", "inner_nets", "rows"]
 
 RIGHT_NOW = 1
 """Output steps that a block is asked for when its latency is worked out."""
@@ -54,14 +54,17 @@ class Row:
 
 
 def rows(
-    wired: Sequence[Wired], *, sizes: Mapping[str, int] | None = None, faults: Faults | None = None
+    wired: Sequence[Wired],
+    *,
+    file_bytes: Callable[[Net], int | None] = lambda net: None,
+    faults: Faults | None = None,
 ) -> list[Row]:
     """Return a row for each block, in the order in which data reaches them.
 
-    In:       sizes   bytes of each net's file, by the name that the loaded voice gives the net
-              faults  what was found wrong while it was wired
+    In:       file_bytes  size of a net's file, if it is known
+              faults      what was found wrong while it was wired
     """
-    return [_row(item, sizes or {}, faults or Faults()) for item in wired]
+    return [_row(item, file_bytes, faults or Faults()) for item in wired]
 
 
 def inner_nets(item: Wired) -> list[tuple[str, Any]]:
@@ -72,20 +75,19 @@ def inner_nets(item: Wired) -> list[tuple[str, Any]]:
     return [(f"{item.path}/{block.net.spec.name}", block) for block in inside]
 
 
-def net_prefix(path: str) -> str:
-    """Return what stands before a net's name where the block at `path` belongs to the vocoder's addon."""
-    addon = path.partition("$")[0].rstrip(": ")
-    return f"{addon}/" if addon else ""
-
-
-def _row(item: Wired, sizes: Mapping[str, int], faults: Faults) -> Row:
+def _row(item: Wired, file_bytes: Callable[[Net], int | None], faults: Faults) -> Row:
     inside = tuple(
-        _of(Wired(path, block.net.spec.name, block), sizes, ()) for path, block in inner_nets(item)
+        _of(Wired(path, block.net.spec.name, block), file_bytes, ()) for path, block in inner_nets(item)
     )
-    return _of(item, sizes, inside, tuple(fault.message for fault in faults.at(item.path)))
+    return _of(item, file_bytes, inside, tuple(fault.message for fault in faults.at(item.path)))
 
 
-def _of(item: Wired, sizes: Mapping[str, int], inside: tuple[Row, ...], faults: tuple[str, ...] = ()) -> Row:
+def _of(
+    item: Wired,
+    file_bytes: Callable[[Net], int | None],
+    inside: tuple[Row, ...],
+    faults: tuple[str, ...] = (),
+) -> Row:
     block = item.block
     timing: Timing | None = getattr(block, "timing", None)
     consumes: Ports = getattr(block, "consumes", None) or {}
@@ -95,7 +97,8 @@ def _of(item: Wired, sizes: Mapping[str, int], inside: tuple[Row, ...], faults: 
         ahead_ms = float(timing.right * timing.steps / rate * 1000)
     net: Net | None = getattr(block, "net", None)
     nets = (net.spec.name,) if net is not None else tuple(name for row in inside for name in row.nets)
-    known = [sizes[key] for name in nets if (key := f"{net_prefix(item.path)}{name}") in sizes]
+    sizes = [file_bytes(net)] if net is not None else [row.file_bytes for row in inside]
+    known = [size for size in sizes if size is not None]
     waits_for, latency_ms = _wait(item, timing, consumes, net, rate)
     return Row(
         path=item.path,

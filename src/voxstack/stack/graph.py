@@ -135,25 +135,27 @@ class _Reading:
     def roots(self) -> list[Wired]:
         return [item for item in self.wired if item.path.endswith("$.stack")]
 
-    def walk(self, item: Wired, tensors: Givers, stream: Stream) -> tuple[Frame | Node, Stream]:
-        """Return what a block looks like, and the stream that it gives."""
+    def walk(
+        self, item: Wired, tensors: Givers, stream: Stream, *, within: str = ""
+    ) -> tuple[Frame | Node, Stream]:
+        """Return what a block looks like that stands in a container, and the stream that it gives."""
         children = self._children(item)
         inner = inner_nets(item)
         if inner:
-            return self._with_nets(item, inner, tensors), None
+            return self._with_nets(item, inner, tensors, _title(item, within)), None
         if not children:
             return self._leaf(item, tensors, stream)
         known = dict(tensors)
         inside: list[Frame | Node] = []
         for child in children:
             is_streamable = hasattr(child.block, "open") and not _is_sequence(child.path)
-            drawn, given = self.walk(child, known, stream if is_streamable else None)
+            drawn, given = self.walk(child, known, stream if is_streamable else None, within=item.path)
             inside.append(drawn)
             if is_streamable:
                 stream = given
             else:
                 known |= self._given(child)
-        return Frame(item.path, _title(item), tuple(inside), self._messages(item)), stream
+        return Frame(item.path, _title(item, within), tuple(inside), self._messages(item)), stream
 
     def _children(self, item: Wired) -> list[Wired]:
         below = [other for other in self.wired if _is_inside(other.path, item.path)]
@@ -170,7 +172,7 @@ class _Reading:
             return {name: giver for child in children for name, giver in self._given(child).items()}
         return {name: (item.path, port) for name, port in item.block.gives.items()}
 
-    def _with_nets(self, item: Wired, inner: list[tuple[str, Block]], tensors: Givers) -> Frame:
+    def _with_nets(self, item: Wired, inner: list[tuple[str, Block]], tensors: Givers, title: str) -> Frame:
         known = dict(tensors)
         nodes: list[Node] = []
         rows = self.described[item.path].inside
@@ -180,7 +182,7 @@ class _Reading:
             nodes.append(Node(path, row.type, about(row), messages))
             self._taken(path, block.takes, known, unmet={fault.port for fault in missing})
             known |= {name: (path, port) for name, port in block.gives.items()}
-        return Frame(item.path, _title(item), tuple(nodes))
+        return Frame(item.path, title, tuple(nodes))
 
     def _leaf(self, item: Wired, tensors: Givers, stream: Stream) -> tuple[Node, Stream]:
         row, faults = self.described[item.path], self.faults.at(item.path)
@@ -246,6 +248,8 @@ def _is_sequence(path: str) -> bool:
     return path.endswith(".sequence_block") or path.rpartition(".")[2].startswith("blocks[")
 
 
-def _title(item: Wired) -> str:
-    key = item.path.rpartition(".")[2]
+def _title(item: Wired, within: str = "") -> str:
+    """Return a block's type, and its place in the container: that of another addon's stack has its name."""
+    inside = f"{within}."
+    key = item.path.removeprefix(inside) if item.path.startswith(inside) else item.path.rpartition(".")[2]
     return f"{item.type} · {key}"
