@@ -9,6 +9,7 @@ from typing import Self
 from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled
 from voxstack.engine.audio import Audio
+from voxstack.engine.listener import Listener
 
 __all__ = ["Speech"]
 
@@ -25,10 +26,14 @@ class Speech:
     Example:
         with voice.stream("Hello there.") as speech:
             for chunk in speech: ...
+
+    In:       listener  is told what was taken
     """
 
-    def __init__(self, chunks: Generator[Audio, None, None], *, ahead_s: float = AHEAD_S) -> None:
-        self._work = _Work(chunks, ahead_s)
+    def __init__(
+        self, chunks: Generator[Audio, None, None], listener: Listener, *, ahead_s: float = AHEAD_S
+    ) -> None:
+        self._work = _Work(chunks, listener, ahead_s)
         # A listener who just forgets the iterator, or a program that ends, must not leave work running:
         # an engine that still computes while the interpreter goes down takes the process with it.
         self._forgotten = weakref.finalize(self, self._work.stop)
@@ -54,8 +59,9 @@ class Speech:
 class _Work:
     """What a Speech and its thread share."""
 
-    def __init__(self, chunks: Generator[Audio, None, None], ahead_s: float) -> None:
+    def __init__(self, chunks: Generator[Audio, None, None], listener: Listener, ahead_s: float) -> None:
         self._chunks = chunks
+        self._listener = listener
         self._ahead_s = ahead_s
         self._scope = CancelScope()
         self._changed = threading.Condition()
@@ -96,6 +102,7 @@ class _Work:
             if self._ready:
                 chunk = self._ready.popleft()
                 self._ready_s -= chunk.duration_s
+                self._listener.took(chunk.duration_s)
                 self._changed.notify_all()
                 return chunk
             if self._error is not None:

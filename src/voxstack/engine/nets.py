@@ -1,6 +1,5 @@
 """Make an addon's nets ready as a profile says: by which engine, at which sizes, compiled now or before."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from voxstack.core.executables import Executable, FixedAxes
 from voxstack.core.nets import Net
 from voxstack.core.site import Entry
 from voxstack.engine.artefacts import Artefacts, write_artefacts
+from voxstack.engine.cores import cores
 from voxstack.engine.library import folders
 from voxstack.engine.manifest import NetPlan
 from voxstack.engine.shared import SHARED
@@ -25,7 +25,6 @@ from voxstack.stack.profiles import DEFAULT, STANDARD, NetProfile, Profile, chec
 __all__ = [
     "Running",
     "compile_nets",
-    "cores",
     "file_sizes",
     "load_nets",
     "plan_nets",
@@ -193,8 +192,3 @@ def _remedy(addon: Addon, profile: Profile) -> str:
     if profile.said_in is not None:
         words += ["--deployment", str(profile.said_in)]
     return f"compile its nets: voxstack compile {shlex.join(words)} --out DIR"
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,6 +18,7 @@ from voxstack.engine.assembly import Watch
 from voxstack.engine.audio import Audio
 from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
+from voxstack.engine.listener import Listener
 from voxstack.engine.loading import Loaded, load_stack
 from voxstack.engine.nets import Running
 from voxstack.engine.plan import ChunkPlan
@@ -151,7 +152,8 @@ class Voice:
                   controls  as for `say`
         Raises:   RequestError as `say`, at once for controls, at the first chunk for text
         """
-        return Speech(self.chunks(text, **controls))
+        listener = Listener(is_ahead=True)
+        return Speech(self._chunks(text, controls, is_stream=True, listener=listener), listener)
 
     def chunks(self, text: str | Iterable[str], **controls: float | str) -> Generator[Audio, None, None]:
         """Return a generator of audio chunks that works only while it is asked, in the caller's thread."""
@@ -207,17 +209,24 @@ class Voice:
         return ArrivingText(text, self.front, fitting)
 
     def _chunks(
-        self, text: str | Iterable[str], controls: dict[str, float | str], *, is_stream: bool
+        self,
+        text: str | Iterable[str],
+        controls: dict[str, float | str],
+        *,
+        is_stream: bool,
+        listener: Listener | None = None,
     ) -> Generator[Audio, None, None]:
         if self._observer is None:
-            return self._session(text, self.tensors(controls)).chunks()
+            return self._session(text, self.tensors(controls), listener).chunks()
 
         def ask(said: str | Iterable[str]) -> Session:
-            return self._session(said, self.tensors(controls))
+            return self._session(said, self.tensors(controls), listener)
 
         return self._observer.request(text, ask, is_stream=is_stream)
 
-    def _session(self, text: str | Iterable[str], tensors: dict[str, Array]) -> Session:
+    def _session(
+        self, text: str | Iterable[str], tensors: dict[str, Array], listener: Listener | None = None
+    ) -> Session:
         rate = self.loaded.addon.frame_rate
         return Session(
             self._block,
@@ -226,6 +235,7 @@ class Voice:
             sample_rate=self.sample_rate,
             frame_samples=math.ceil(self.sample_rate / rate) if rate else 1,
             plan=self.plan,
+            listener=listener,
         )
 
 

@@ -1,0 +1,77 @@
+"""Know when a request's listener runs dry: the moment by which its next audio must be there."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+__all__ = ["Listener"]
+
+_current: ContextVar["Listener | None"] = ContextVar("voxstack_listener", default=None)
+
+
+class Listener:
+    """Who hears a request, and plays what it has taken as it comes.
+
+    Times are those of `time.monotonic`. What is made and not taken yet waits for the listener, who may
+    be slow, or have stopped reading; it does not run dry while something waits.
+
+    In:       is_ahead  whether somebody works ahead of it, and says what it has taken; else it takes
+                        each chunk as it is made
+    """
+
+    def __init__(self, *, is_ahead: bool = False) -> None:
+        self.is_ahead = is_ahead
+        self._asked = time.monotonic()
+        self._plays_until: float | None = None
+        self._waiting_s = 0.0
+
+    @staticmethod
+    def current() -> "Listener | None":
+        """Return the one for whom this context works."""
+        return _current.get()
+
+    @contextmanager
+    def active(self) -> Generator[None, None, None]:
+        """Work for this listener."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether something was made for it since it last had to wait for its text."""
+        return self._plays_until is not None or self._waiting_s > 0
+
+    def begin(self) -> None:
+        """Wait for a first chunk from now on, unless there is still something to hear."""
+        now = time.monotonic()
+        if not self._waiting_s and (self._plays_until or now) <= now:
+            self._asked = now
+            self._plays_until = None
+
+    def made(self, audio_s: float) -> None:
+        """So much audio was made for it."""
+        if self.is_ahead:
+            self._waiting_s += audio_s
+        else:
+            self._play(audio_s)
+
+    def took(self, audio_s: float) -> None:
+        """It has taken so much of what waited."""
+        self._waiting_s = max(self._waiting_s - audio_s, 0.0)
+        self._play(audio_s)
+
+    def runs_dry_at(self) -> float:
+        """Return when it has played all that was made; before its first chunk, when it began to wait."""
+        waiting_s, until = self._waiting_s, self._plays_until
+        if not waiting_s:
+            return self._asked if until is None else until
+        now = time.monotonic()
+        return max(until or now, now) + waiting_s
+
+    def _play(self, audio_s: float) -> None:
+        now = time.monotonic()
+        self._plays_until = max(self._plays_until or now, now) + audio_s
