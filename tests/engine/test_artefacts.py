@@ -109,6 +109,18 @@ def test_a_deployment_file_says_where_they_are(compiled, tmp_path):
     assert load_deployment(file).artefacts("fixed", "tone") == compiled
 
 
+def test_the_remedy_names_the_deployment_file_that_says_something_of_the_profile(tmp_path):
+    file = tmp_path / "my edge.toml"
+    file.write_text('[profiles.mine.nets."*"]\nshapes = "fixed"\n')
+    for profile, said in (("mine", f" --deployment '{file}'"), ("fixed", "")):
+        with pytest.raises(AddonError) as caught:
+            load(tmp_path / "none", profile, deployment=file)
+        assert str(caught.value) == (
+            f"{tmp_path}/none/tone: there are no compiled nets; "
+            f"compile its nets: voxstack compile {ADDONS / 'tone'} --profile {profile}{said} --out DIR"
+        )
+
+
 def test_threads_are_the_machine_s_and_make_nothing_stale(compiled):
     load(compiled, threads=1).say("Bad cab.")
 
