@@ -16,6 +16,7 @@ from voxstack.core.errors import (
     VoxstackError,
 )
 from voxstack.core.ports import Array, Tensors
+from voxstack.engine.deployed import check_names
 from voxstack.engine.golden import golden_audio, read_golden
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
@@ -70,7 +71,8 @@ def check_addon(
 
     Effects that a deployment file puts behind every voice are left out: they are not the addon's.
 
-    Raises:   RequestError if there is no such addon, ConfigError if there is no such profile
+    Raises:   RequestError if there is no such addon; ConfigError if there is no such profile, or the
+              deployment file misspells an addon
     """
     running = replace(running, effects=())
     try:
@@ -82,7 +84,9 @@ def check_addon(
         yield Finding("files", f"{type(error).__name__}: {error}", is_good=False)
         return
     yield Finding("files", f"{len(addon.config.files)} files as listed", is_good=True)
-    resolve(addon, running)  # a profile that nobody knows is a wrong request, and no fault of the addon
+    # A profile or an addon that nobody knows is a wrong request, and no fault of the addon.
+    resolve(addon, running)
+    check_names(running.deployment, addon, folders)
     try:
         loaded = load_stack(addon, running=running, folders=folders, vocoder=vocoder)
     except VoxstackError as error:
