@@ -68,5 +68,5 @@ def test_automatic_sizes_are_such_that_the_net_runs(ragged, one):
     assert (len(sizes.buckets) == 1) == one
 
 
-def test_the_first_bucket_of_a_ladder_holds_what_a_listener_waits_for_and_little_more():
+def test_the_first_of_several_buckets_holds_what_a_listener_waits_for_and_little_more():
     assert automatic_sizes(Ragged("frames", context=(11, 11)), one=False).buckets[0] == 24

@@ -15,7 +15,7 @@ import pytest
 
 import voxstack
 from voxstack.core.errors import AddonError, NetError
-from voxstack.engine import nets
+from voxstack.engine import nets, processor
 from voxstack.engine.artefacts import Artefacts
 from voxstack.engine.compiling import compile_addon
 from voxstack.engine.library import find_addon
@@ -109,8 +109,60 @@ def test_a_deployment_file_says_where_they_are(compiled, tmp_path):
     assert load_deployment(file).artefacts("fixed", "tone") == compiled
 
 
+def test_the_remedy_names_the_deployment_file_that_says_something_of_the_profile(tmp_path):
+    file = tmp_path / "my edge.toml"
+    file.write_text('[profiles.mine.nets."*"]\nshapes = "fixed"\n')
+    for profile, said in (("mine", f" --deployment '{file}'"), ("fixed", "")):
+        with pytest.raises(AddonError) as caught:
+            load(tmp_path / "none", profile, deployment=file)
+        assert str(caught.value) == (
+            f"{tmp_path}/none/tone: there are no compiled nets; "
+            f"compile its nets: voxstack compile {ADDONS / 'tone'} --profile {profile}{said} --out DIR"
+        )
+
+
 def test_threads_are_the_machine_s_and_make_nothing_stale(compiled):
     load(compiled, threads=1).say("Bad cab.")
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Let this machine be x86 with given features, so far as compiled nets are concerned."""
+
+    def become(*features):
+        path = tmp_path / "-".join(["cpuinfo", *features])
+        path.write_text(f"flags\t\t: fpu {' '.join(features)}\n")
+        monkeypatch.setattr(processor, "CPUINFO", path)
+        monkeypatch.setattr("platform.machine", lambda: "x86_64")
+
+    return become
+
+
+@pytest.mark.parametrize(
+    ("there", "here"), [(["avx2", "avx512f"], ["avx2"]), (["avx2"], ["avx2", "avx512f"])]
+)
+def test_nets_of_another_kind_of_processor_are_refused(machine, tmp_path, there, here):
+    machine(*there)
+    compile_addon("tone", tmp_path, Running("fixed"), folders=[ADDONS])
+    machine(*here)
+    assert fault(tmp_path) == STALE + (
+        f"on a processor of the kind x86_64 {' '.join(there)}, want x86_64 {' '.join(here)}; {REMEDY}"
+    )
+
+
+def test_a_processor_may_differ_in_what_does_not_matter(machine, tmp_path):
+    machine("avx2", "avx512f")
+    compile_addon("tone", tmp_path, Running("fixed"), folders=[ADDONS])
+    machine("avx2", "avx512f", "amx_tile")
+    load(tmp_path)
+
+
+def test_nets_that_no_processor_is_bound_to_run_on_any(machine, tmp_path, monkeypatch):
+    monkeypatch.setattr(OrtRuntime, "bound_to", None)
+    machine("avx2", "avx512f")
+    compile_addon("tone", tmp_path, Running("fixed"), folders=[ADDONS])
+    machine("avx2")
+    load(tmp_path)
 
 
 def test_a_folder_without_compiled_nets_is_refused(tmp_path):
@@ -132,6 +184,14 @@ def test_a_folder_without_compiled_nets_is_refused(tmp_path):
         (
             lambda m: m["nets"]["text"]["flags"].update(provider="CUDAExecutionProvider"),
             STALE + 'with provider "CUDAExecutionProvider", want "CPUExecutionProvider"',
+        ),
+        (
+            lambda m: m["nets"]["text"].update(processor="sparc64"),
+            STALE + "on a processor of the kind sparc64, want ",
+        ),
+        (
+            lambda m: m["nets"]["text"].pop("processor"),
+            "DIR/tone/manifest.json: $.nets.text.processor: ",
         ),
         (
             lambda m: m["nets"]["text"]["artefacts"][0]["axes"].update(phonemes=64),

@@ -217,18 +217,18 @@ def test_no_size_reaches_a_net_but_those_it_was_compiled_for(pair):
 
 
 @pytest.mark.parametrize("name", ["tone", "joe"])
-def test_the_sizes_that_reach_a_net_are_those_of_its_ladder(reference, name):
-    """Utterances as long as each rung, read in chunks that grow."""
+def test_the_sizes_that_reach_a_net_are_its_buckets(reference, name):
+    """Utterances as long as each bucket, read in chunks that grow."""
     sizes = Sizes()
     running = Running("buckets", threads=1)
     voice = Voice(load_stack(reference(name).addon, running=running, folders=FOLDERS, watch=sizes))
-    ladders = {name: net.shapes.steps.buckets for name, net in voice.loaded.nets.items()}
+    buckets = {name: net.shapes.steps.buckets for name, net in voice.loaded.nets.items()}
     known = ids_of(voice)
-    for length in sorted({size for ladder in ladders.values() for size in ladder}):
+    for length in sorted({size for own in buckets.values() for size in own}):
         for _ in chunks(voice, np.resize(known, length), first=600, growth=1.25):
             pass
     assert {name: sorted(seen) for name, seen in sizes.seen.items()} == {
-        name: list(ladder) for name, ladder in ladders.items()
+        name: list(own) for name, own in buckets.items()
     }
 
 

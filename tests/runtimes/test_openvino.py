@@ -236,6 +236,11 @@ class Devices:
         return can if name == "OPTIMIZATION_CAPABILITIES" else {"INFERENCE_PRECISION_HINT": "RW"}
 
 
+def test_what_it_compiles_for_a_cpu_is_bound_to_all_that_the_cpu_can_for_other_devices_to_nothing():
+    assert {"avx2", "avx512f", "amx_tile"} <= {*(OpenVinoRuntime().bound_to or ())}
+    assert OpenVinoRuntime(device="GPU.1").bound_to is OpenVinoRuntime(device="NPU").bound_to is None
+
+
 def test_devices_are_named_in_small_letters_and_one_of_several_by_its_number(monkeypatch):
     there = Devices(CPU=["FP32"], GPU_0=["FP32", "FP16"], GPU_1=["FP32", "FP16"], NPU=["FP16"])
     monkeypatch.setattr("voxstack.runtimes.openvino.core", lambda: there)

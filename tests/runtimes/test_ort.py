@@ -1,16 +1,20 @@
 """ONNX Runtime: threads as said, nothing that spins, names checked, a run in flight that can be stopped."""
 
+import platform
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled, ConfigError, NetError
 from voxstack.core.nets import NetSpec, TensorSpec
+from voxstack.engine.processor import kind
 from voxstack.runtimes.ort import OrtRuntime
 from voxstack.testing.nets import open_net
 
@@ -53,6 +57,23 @@ def data(onnx_model) -> bytes:
 def test_a_net_runs_on_time_first_tensors_of_any_length(double):
     for steps in (1, 5, 2):
         np.testing.assert_array_equal(double.run(frames(steps))["y"], 2 * frames(steps)["x"])
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="tells no features")
+def test_a_compiled_net_lays_its_weights_out_for_the_processor():
+    """Why compiled nets are bound to its features: 16 channels a block with AVX-512, 8 without."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 16, 1, 9]) for name in "xy")
+    weights = numpy_helper.from_array(np.ones((16, 16, 1, 1), np.float32), "w")
+    thin = numpy_helper.from_array(np.ones((8, 16, 1, 1), np.float32), "v")
+    nodes = [helper.make_node("Conv", ["x", "v"], ["z"]), helper.make_node("Conv", ["x", "w"], ["y"])]
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 8, 1, 9])
+    graph = helper.make_graph(nodes, "net", [x], [y, z], [weights, thin])
+    net = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    tensors = [TensorSpec("float32", (1, channels, 1, 9)) for channels in (16, 16, 8)]
+    wanted = NetSpec("net", "net.onnx", "decoder", {"x": tensors[0]}, {"y": tensors[1], "z": tensors[2]})
+    made = onnx.load_from_string(OrtRuntime().compile(wanted, net.SerializeToString(), {}))
+    blocks = {tensor.dims[0] for tensor in made.graph.initializer}
+    assert blocks == ({16} if "avx512f" in kind(OrtRuntime.bound_to) else {8, 16})
 
 
 def test_threads_are_as_said_and_nothing_spins(monkeypatch, data):

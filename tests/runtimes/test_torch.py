@@ -69,6 +69,7 @@ def test_a_profile_chooses_it_by_name():
         False,
         False,
     )
+    assert TorchRuntime.bound_to is None
 
 
 @pytest.mark.parametrize(

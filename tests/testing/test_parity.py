@@ -78,10 +78,26 @@ def test_the_net_that_differs_is_the_one_that_is_named(name):
     assert str(caught.value).endswith(" want at most 0.001 and 60 dB")
 
 
-def test_lower_precision_is_reported_not_judged_but_must_last_as_long():
+@pytest.fixture(scope="module")
+def coarse():
+    """A comparison of nets that say that they compute in bfloat16."""
     found = parity("tone", watch=Loud("decoder", 1.1))
-    coarse = replace(found, nets={name: replace(net, precision="bf16") for name, net in found.nets.items()})
+    return replace(found, nets={name: replace(net, precision="bf16") for name, net in found.nets.items()})
+
+
+def test_lower_precision_may_sound_a_little_different_but_must_last_as_long(coarse):
     coarse.check()
     assert "log-spectral distance" in coarse.audio_line()
     with pytest.raises(LawError, match=r"^profile fixed: 100 samples became 90$"):
         replace(coarse, sizes=(100, 90)).check()
+
+
+@pytest.mark.parametrize("spectral_db", [6.004, float("nan")])
+def test_lower_precision_that_sounds_like_something_else_is_a_fault(coarse, spectral_db):
+    replace(coarse, spectral_db=6.0).check()
+    with pytest.raises(LawError) as caught:
+        replace(coarse, spectral_db=spectral_db).check()
+    assert str(caught.value) == (
+        f"profile fixed: differs from 'cpu' by a log-spectral distance of {spectral_db:.2f} dB, "
+        "want at most 6 dB; let more nets compute in f32"
+    )

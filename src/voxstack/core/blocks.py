@@ -35,7 +35,7 @@ class Timing:
                None: all of them (the block needs the whole utterance)
     tail       output steps that follow those of the last input step
     rounding   by how much the number of output steps may differ from input steps · steps + tail,
-               where that is no whole number
+               where that is no whole number or depends on what is heard
     """
 
     steps: Fraction = ONE

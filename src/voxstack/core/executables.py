@@ -101,6 +101,11 @@ class Engine(Protocol):
         """Whether each size is compiled by itself; if not, one executable that takes any serves them all."""
         ...
 
+    @property
+    def bound_to(self) -> tuple[str, ...] | None:
+        """Features of a processor that must be as they were where it compiled; None: any machine will do."""
+        ...
+
     def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> Executable:
         """Make a net ready now.
 

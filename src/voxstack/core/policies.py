@@ -35,10 +35,10 @@ def check_policy(spec: NetSpec, shapes: ShapePolicy) -> str | None:
     return None
 
 
-PHONEME_LADDER = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024)
+PHONEME_BUCKETS = (32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024)
 """Sizes of a net that must see all phonemes: finer where there are many, for there padding takes time."""
 
-FRAME_LADDER = (96, 160, 224, 320, 448, 640, 896, 1280, 2048)
+FRAME_BUCKETS = (96, 160, 224, 320, 448, 640, 896, 1280, 2048)
 """Sizes of a net that must see all frames."""
 
 FIXED_PHONEMES = 640
@@ -48,8 +48,8 @@ FIXED_FRAMES = 1280
 """The one size of a net that must see all frames: 16 s at 80 frames a second."""
 
 GRAIN = 8
-RUNG = 64
-"""Buckets of a chunkable net lie this far apart."""
+APART = 64
+"""Steps from one bucket of a chunkable net to the next."""
 
 LEAST_NEW, LEAST_NEW_TOLD = 8, 24
 """New steps in the least bucket: about the 90 ms that a listener waits for. A net that is told what is
@@ -60,20 +60,20 @@ MOST_NEW = 234
 
 
 def automatic_sizes(ragged: Ragged, *, one: bool) -> Sizes:
-    """Return buckets that suit a net: one, or a ladder from what the first chunk wants upwards."""
+    """Return buckets that suit a net: one, or several from what the first chunk wants upwards."""
     if not ragged.chunkable:
         is_phonemes = ragged.axis == "phonemes"
         if one:
             return Sizes(buckets=(FIXED_PHONEMES if is_phonemes else FIXED_FRAMES,))
-        return Sizes(buckets=PHONEME_LADDER if is_phonemes else FRAME_LADDER)
+        return Sizes(buckets=PHONEME_BUCKETS if is_phonemes else FRAME_BUCKETS)
     context, right = sum(ragged.context), ragged.context[1]
     told = is_told(ragged)
     first = max(right + (LEAST_NEW_TOLD if told else LEAST_NEW), 0 if told else context + 1, ragged.least)
     first = _grain(first)
     if one:
-        return Sizes(buckets=(_grain(max(3 * context, first, RUNG)),))
-    rungs = -(-(context + MOST_NEW) // RUNG)
-    return Sizes(buckets=(first, *(RUNG * k for k in range(1, rungs + 1) if RUNG * k > first + RUNG // 4)))
+        return Sizes(buckets=(_grain(max(3 * context, first, APART)),))
+    count = -(-(context + MOST_NEW) // APART)
+    return Sizes(buckets=(first, *(APART * k for k in range(1, count + 1) if APART * k > first + APART // 4)))
 
 
 def _grain(steps: float) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from voxstack.core.errors import OutputError, RequestError
 from voxstack.engine.artefacts import MANIFEST, SUFFIX
+from voxstack.engine.deployed import check_names
 from voxstack.engine.library import find_addon
 from voxstack.engine.nets import Running, compile_nets, resolve
 from voxstack.engine.swapping import swap
@@ -35,6 +36,7 @@ def compile_addon(
               written
     """
     addon = find_addon(name_or_path, folders)
+    check_names(running.deployment, addon, folders)
     fresh = replace(running, artefacts=None)
     profiles = {addon.name: resolve(addon, fresh)}
     addons = {addon.name: addon}

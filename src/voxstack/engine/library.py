@@ -10,7 +10,7 @@ from voxstack.stack.addon import Addon, addon_paths, load_addon
 from voxstack.stack.files import MANIFEST, SUFFIX, open_files
 from voxstack.stack.strict import parse_json
 
-__all__ = ["find_addon", "folders", "installed"]
+__all__ = ["find_addon", "folders", "installed", "names"]
 
 VARIABLE = "VOXSTACK_ADDONS"
 
@@ -48,6 +48,11 @@ def installed(extra: Sequence[str | Path] = ()) -> tuple[dict[str, Addon], dict[
     return good, faults
 
 
+def names(extra: Sequence[str | Path] = ()) -> set[str]:
+    """Return the names of all addons that are there, good or broken, by a look at their JSON alone."""
+    return set(_candidates(extra))
+
+
 def find_addon(
     name_or_path: str | Path,
     extra: Sequence[str | Path] = (),
@@ -83,15 +88,15 @@ def find_addon(
         return load_addon(path)
     what = f"{kind} '{text}'" + (f", which '{wanted_by}' wants" if wanted_by else "")
     good, _ = installed(extra)
-    names = [
+    known = [
         name
         for name, addon in good.items()
         if kind == "addon" or (addon.config.takes is not None) == (kind == "vocoder")
     ]
-    if not names:
+    if not known:
         looked = ", ".join(map(str, folders(extra)))
         raise RequestError(f"no {what}: no {kind} is installed; looked in {looked}", where=kind)
-    raise RequestError(f"no {what}{suggest(text, names)}", where=kind)
+    raise RequestError(f"no {what}{suggest(text, known)}", where=kind)
 
 
 def _candidates(extra: Sequence[str | Path]) -> dict[str, list[Path]]:

@@ -14,6 +14,7 @@ from voxstack.core.errors import RequestError, VoxstackError, WiringError
 from voxstack.core.nets import Net
 from voxstack.core.ports import Port, Ports, differences
 from voxstack.engine.assembly import Assembly, Watch
+from voxstack.engine.deployed import check_names
 from voxstack.engine.fitting import Limits, limits_of
 from voxstack.engine.library import installed
 from voxstack.engine.nets import Running, resolve
@@ -99,6 +100,7 @@ def _load_stack(
     watch: Watch | None,
     faults: Faults | None,
 ) -> Loaded:
+    check_names(running.deployment, addon, folders)
     assembly = Assembly(addon, running, folders, watch, faults)
     block = assembly.stack(addon, source=addon.source)
     below = None

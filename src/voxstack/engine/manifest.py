@@ -11,6 +11,7 @@ from voxstack.core.executables import Engine, FixedAxes
 from voxstack.core.layouts import BATCH
 from voxstack.core.nets import NetSpec, TensorSpec
 from voxstack.core.sizes import ShapePolicy
+from voxstack.engine.processor import kind
 from voxstack.stack.strict import StrictModel
 
 __all__ = ["FORMAT", "Artefact", "CompiledEntry", "Manifest", "NetPlan", "difference", "identity", "shapes"]
@@ -19,6 +20,9 @@ FORMAT = 1
 
 OF_THE_MACHINE = ("threads",)
 """Settings of an engine that a compiled net does not depend on."""
+
+
+WORDS = {"tool": "by", "source": "of a file with the hash", "processor": "on a processor of the kind"}
 
 
 @dataclass(frozen=True)
@@ -54,13 +58,17 @@ class Artefact(StrictModel):
 
 
 class CompiledEntry(StrictModel):
-    """One net: what compiled it and how, the hash of its file, its ragged axis, and its compiled files."""
+    """One net: what compiled it and how, the hash of its file, its ragged axis, and its compiled files.
+
+    processor  of which kind it was compiled on, if that matters
+    """
 
     runtime: str
     tool: str
     flags: dict[str, Any]
     source: str
     ragged: dict[str, Any] | None
+    processor: str | None
     artefacts: tuple[Artefact, ...] = Field(strict=False)
 
 
@@ -85,6 +93,7 @@ def identity(plan: NetPlan) -> dict[str, Any]:
         "flags": json.loads(json.dumps(flags)),
         "source": plan.source,
         "ragged": None if plan.spec.ragged is None else json.loads(json.dumps(asdict(plan.spec.ragged))),
+        "processor": None if plan.engine.bound_to is None else kind(plan.engine.bound_to),
     }
 
 
@@ -98,7 +107,7 @@ def difference(entry: CompiledEntry, wanted: Mapping[str, Any]) -> str | None:
             mine, theirs = cast("dict[str, Any]", have), cast("dict[str, Any]", want)
             name = min(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
             return f"with {name} {json.dumps(mine.get(name))}, want {json.dumps(theirs.get(name))}"
-        word = {"tool": "by", "source": "of a file with the hash"}.get(key, f"with {key}")
+        word = WORDS.get(key, f"with {key}")
         return f"{word} {have}, want {want}"
     return None
 

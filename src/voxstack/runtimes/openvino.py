@@ -39,6 +39,9 @@ CACHING = ("CACHE_DIR", "CACHE_MODE")
 LOCK = "LOCK_SIZES"
 """The option that lets one compiled net serve all sizes: less memory, no fixed-size optimisation."""
 
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
+"""Features of a processor that count for what OpenVINO compiled: which of them matter is not documented."""
+
 MULTIPLYING = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 """Kinds of node that a quantised net computes in 8 bits."""
 
@@ -121,6 +124,10 @@ class OpenVinoRuntime:
     @property
     def needs_sizes(self) -> bool:
         return self.device.startswith("NPU")
+
+    @property
+    def bound_to(self) -> tuple[str, ...] | None:
+        return FEATURES if self.device.startswith("CPU") else None
 
     @property
     def version(self) -> str:

@@ -40,6 +40,10 @@ PROVIDERS = {
 LOCK = "lock_sizes"
 """The option that lets one session serve all sizes: less memory, no fixed-size optimisation."""
 
+WIDTHS = ("avx2", "avx512f")
+"""Features of a processor that an optimised graph depends on. The weights of a convolution over two axes lie
+in blocks of 16 channels with AVX-512, of 8 without; a kernel reads them by the width of its own machine."""
+
 Options = tuple[tuple[str, str], ...]
 
 
@@ -63,6 +67,7 @@ class OrtRuntime:
     name = NAME
     needs_sizes = False
     needs_artefact = False
+    bound_to = WIDTHS
 
     @classmethod
     def choose(cls, choice: Choice) -> "OrtRuntime":

@@ -58,6 +58,7 @@ class TorchRuntime:
     name = NAME
     needs_sizes = False
     needs_artefact = False
+    bound_to = None
 
     @classmethod
     def choose(cls, choice: Choice) -> "TorchRuntime":

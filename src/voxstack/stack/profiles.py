@@ -117,7 +117,7 @@ STANDARD: Mapping[str, ProfileConfig] = {
     "fast": ProfileConfig(
         nets={"decoder": HALF, "vocoder": HALF}, chunks=ChunksConfig(growth=8, most_ms=2700)
     ),
-    # A ladder of encoders has many rungs; compiled for each, their weights would be there as many times.
+    # Encoders have many buckets; compiled for each, their weights would be there as many times.
     "openvino": ProfileConfig(
         nets={
             ALL: NetProfile.model_validate({"runtime": "openvino", "shapes": "buckets"}),

@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from voxstack.core.errors import AddonError, ConfigError, LawError, RequestError, VoxstackError
+from voxstack.core.errors import (
+    AddonError,
+    ConfigError,
+    LawError,
+    RequestError,
+    TooLongError,
+    VoxstackError,
+)
 from voxstack.core.ports import Array, Tensors
+from voxstack.engine.deployed import check_names
 from voxstack.engine.golden import golden_audio, read_golden
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
@@ -53,12 +62,17 @@ def check_addon(
 ) -> Iterator[Finding]:
     """Yield a finding for each check; stop where the next ones would make no sense.
 
-    A profile other than the reference ("cpu") is held against it, net by net and as audio. Under the
-    reference, the addon's own and the deployment file's profiles are, if they can run here.
+    A profile other than the reference ("cpu") is held against it, net by net and as audio; so is "cpu" if
+    the deployment file says otherwise of it. Under "cpu", the addon's own and the deployment file's other
+    profiles are, if they can run here.
+
+    Where the sizes of a profile do not hold the golden sample, one finding says so in the place of all
+    that would speak it.
 
     Effects that a deployment file puts behind every voice are left out: they are not the addon's.
 
-    Raises:   RequestError if there is no such addon, ConfigError if there is no such profile
+    Raises:   RequestError if there is no such addon; ConfigError if there is no such profile, or the
+              deployment file misspells an addon
     """
     running = replace(running, effects=())
     try:
@@ -70,7 +84,9 @@ def check_addon(
         yield Finding("files", f"{type(error).__name__}: {error}", is_good=False)
         return
     yield Finding("files", f"{len(addon.config.files)} files as listed", is_good=True)
-    resolve(addon, running)  # a profile that nobody knows is a wrong request, and no fault of the addon
+    # A profile or an addon that nobody knows is a wrong request, and no fault of the addon.
+    resolve(addon, running)
+    check_names(running.deployment, addon, folders)
     try:
         loaded = load_stack(addon, running=running, folders=folders, vocoder=vocoder)
     except VoxstackError as error:
@@ -80,20 +96,14 @@ def check_addon(
     yield Finding("wiring", f"{len(loaded.wired)} blocks, {len(loaded.nets)} nets", is_good=True, facts=facts)
     if addon.config.text is not None:
         yield _tried("text", lambda: _text(loaded))
-    yield _tried("law", lambda: _law(addon, loaded))
     if addon.source is not None:
-        return  # a vocoder speaks no ids: its golden sample is that of the voices that use it
-    yield _tried("golden", lambda: _golden(addon, loaded))
+        yield _tried("law", lambda: _law(addon, loaded), of="the mels that a vocoder is tried on")
+        return  # it speaks no ids: its golden sample is that of the voices that use it
+    parity = None
+    if running.name != DEFAULT or _is_redefined(running, loaded):
+        parity = cache(lambda: _parity(addon, loaded, folders, vocoder))
+    yield from _spoken(addon, loaded, parity)
     if running.name != DEFAULT:
-        found: list[Parity] = []
-
-        def measured() -> str:
-            found.append(_parity(addon, loaded, folders, vocoder))
-            return found[0].nets_line()
-
-        yield _tried("nets", measured)
-        if found:
-            yield _tried("audio", lambda: _judged(found[0]))
         return
     own = {
         name for layer in (addon.config.profiles, *running.deployment.profiles(addon.name)) for name in layer
@@ -103,15 +113,45 @@ def check_addon(
         yield _tried(f"profile {name}", lambda other=other: _other(addon, other, folders, vocoder))
 
 
+def _spoken(addon: Addon, loaded: Loaded, parity: Callable[[], Parity] | None) -> Iterator[Finding]:
+    """Yield what is found by speaking the golden sample; `parity` compares with the reference, once."""
+    checks: dict[str, Callable[[], str]] = {
+        "law": lambda: _law(addon, loaded),
+        "golden": lambda: _golden(addon, loaded),
+    }
+    if parity is not None:
+        checks |= {"nets": lambda: parity().nets_line(), "audio": lambda: _judged(parity())}
+    for name, check in checks.items():
+        found = _tried(name, check, too_long="sizes")
+        yield found
+        if found.name == "sizes" or (name == "nets" and not found.is_good):
+            return  # what follows would fail of the same
+
+
+def _is_redefined(running: Running, loaded: Loaded) -> bool:
+    """Answer whether a deployment file says anything of the reference, for any addon of a voice."""
+    addons = [loaded.addon, *loaded.nested, *([loaded.vocoder] if loaded.vocoder else [])]
+    return any(DEFAULT in layer for addon in addons for layer in running.deployment.profiles(addon.name))
+
+
 class _NotTried(Exception):  # noqa: N818 - no fault
     """A check that this machine cannot make."""
 
 
-def _tried(name: str, check: Callable[[], str]) -> Finding:
+def _tried(
+    name: str, check: Callable[[], str], *, of: str = "the golden sample", too_long: str = ""
+) -> Finding:
+    """Make a check; `of` is what it speaks, `too_long` the name of the finding where that fits no size."""
     try:
         return Finding(name, check(), is_good=True)
     except _NotTried as reason:
         return Finding(name, f"not tried: {reason}", is_good=True, is_tried=False)
+    except TooLongError as error:
+        detail = (
+            f"{type(error).__name__}: {error.where}: {of} has {error.steps} {error.axis}, more than the "
+            f"{error.most} that fit; declare a size of {error.steps} or more to check it"
+        )
+        return Finding(too_long or name, detail, is_good=False)
     except VoxstackError as error:
         return Finding(name, f"{type(error).__name__}: {error}", is_good=False)
 
