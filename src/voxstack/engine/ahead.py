@@ -9,7 +9,7 @@ from typing import Self
 from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled
 from voxstack.engine.audio import Audio
-from voxstack.engine.listener import Listener
+from voxstack.engine.playback import Playback
 
 __all__ = ["Speech"]
 
@@ -27,13 +27,13 @@ class Speech:
         with voice.stream("Hello there.") as speech:
             for chunk in speech: ...
 
-    In:       listener  is told what was taken
+    In:       playback  is told what was taken
     """
 
     def __init__(
-        self, chunks: Generator[Audio, None, None], listener: Listener, *, ahead_s: float = AHEAD_S
+        self, chunks: Generator[Audio, None, None], playback: Playback, *, ahead_s: float = AHEAD_S
     ) -> None:
-        self._work = _Work(chunks, listener, ahead_s)
+        self._work = _Work(chunks, playback, ahead_s)
         # A listener who just forgets the iterator, or a program that ends, must not leave work running:
         # an engine that still computes while the interpreter goes down takes the process with it.
         self._forgotten = weakref.finalize(self, self._work.stop)
@@ -59,9 +59,9 @@ class Speech:
 class _Work:
     """What a Speech and its thread share."""
 
-    def __init__(self, chunks: Generator[Audio, None, None], listener: Listener, ahead_s: float) -> None:
+    def __init__(self, chunks: Generator[Audio, None, None], playback: Playback, ahead_s: float) -> None:
         self._chunks = chunks
-        self._listener = listener
+        self._playback = playback
         self._ahead_s = ahead_s
         self._scope = CancelScope()
         self._changed = threading.Condition()
@@ -102,7 +102,7 @@ class _Work:
             if self._ready:
                 chunk = self._ready.popleft()
                 self._ready_s -= chunk.duration_s
-                self._listener.took(chunk.duration_s)
+                self._playback.took(chunk.duration_s)
                 self._changed.notify_all()
                 return chunk
             if self._error is not None:

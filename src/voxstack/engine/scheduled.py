@@ -36,19 +36,20 @@ class ScheduledNet(NetAround):
         return self._lane.run(_Once(self.net, tensors), threads=self._threads)
 
     def begin(self, tensors: Tensors) -> Recurrence:
-        return _ScheduledWalk(self.net.begin(tensors), self._lane, self._threads)
+        return _ScheduledWalk(self.net, self.net.begin(tensors), self._lane, self._threads)
 
 
 class _ScheduledWalk:
     """One utterance's walk through a recurrent net, each step in its turn."""
 
-    def __init__(self, walk: Recurrence, lane: Lane, threads: int) -> None:
+    def __init__(self, net: Net, walk: Recurrence, lane: Lane, threads: int) -> None:
+        self._net = net
         self._walk = walk
         self._lane = lane
         self._threads = threads
 
     def step(self, tensors: Tensors) -> dict[str, Array]:
-        return self._lane.run(_Step(self._walk, tensors), threads=self._threads)
+        return self._lane.run(_Step(self._net, self._walk, tensors), threads=self._threads)
 
     def close(self) -> None:
         self._walk.close()
@@ -64,6 +65,10 @@ class _Once:
         self._net = net
         self._tensors = tensors
 
+    @property
+    def where(self) -> str:
+        return f"net '{self._net.spec.name}'"
+
     def alone(self) -> dict[str, Array]:
         return self._net.run(self._tensors)
 
@@ -77,9 +82,14 @@ class _Step:
     key: Hashable | None = None
     most = 1
 
-    def __init__(self, walk: Recurrence, tensors: Tensors) -> None:
+    def __init__(self, net: Net, walk: Recurrence, tensors: Tensors) -> None:
+        self._net = net
         self._walk = walk
         self._tensors = tensors
+
+    @property
+    def where(self) -> str:
+        return f"net '{self._net.spec.name}'"
 
     def alone(self) -> dict[str, Array]:
         return self._walk.step(self._tensors)

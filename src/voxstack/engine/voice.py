@@ -18,10 +18,10 @@ from voxstack.engine.assembly import Watch
 from voxstack.engine.audio import Audio
 from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
-from voxstack.engine.listener import Listener
 from voxstack.engine.loading import Loaded, load_stack
 from voxstack.engine.nets import Running
 from voxstack.engine.plan import ChunkPlan
+from voxstack.engine.playback import Playback
 from voxstack.engine.sentences import ArrivingText, Utterances, WrittenText
 from voxstack.engine.session import Session
 from voxstack.engine.telemetry import Telemetry, Together, open_observer
@@ -152,8 +152,8 @@ class Voice:
                   controls  as for `say`
         Raises:   RequestError as `say`, at once for controls, at the first chunk for text
         """
-        listener = Listener(is_ahead=True)
-        return Speech(self._chunks(text, controls, is_stream=True, listener=listener), listener)
+        playback = Playback(is_ahead=True)
+        return Speech(self._chunks(text, controls, is_stream=True, playback=playback), playback)
 
     def chunks(self, text: str | Iterable[str], **controls: float | str) -> Generator[Audio, None, None]:
         """Return a generator of audio chunks that works only while it is asked, in the caller's thread."""
@@ -165,7 +165,7 @@ class Voice:
         A service calls it before it says that it is ready; a program that speaks once need not.
         """
         with contextlib.suppress(RequestError):  # a voice may have no sounds for numbers
-            for _ in self._session(WARM_UP_TEXT, self.tensors({})).chunks():  # nobody's request
+            for _ in self._session(WARM_UP_TEXT, self.tensors({}), Playback.nobody()).chunks():
                 pass
 
     def tensors(self, controls: dict[str, float | str]) -> dict[str, Array]:
@@ -214,18 +214,18 @@ class Voice:
         controls: dict[str, float | str],
         *,
         is_stream: bool,
-        listener: Listener | None = None,
+        playback: Playback | None = None,
     ) -> Generator[Audio, None, None]:
         if self._observer is None:
-            return self._session(text, self.tensors(controls), listener).chunks()
+            return self._session(text, self.tensors(controls), playback).chunks()
 
         def ask(said: str | Iterable[str]) -> Session:
-            return self._session(said, self.tensors(controls), listener)
+            return self._session(said, self.tensors(controls), playback)
 
         return self._observer.request(text, ask, is_stream=is_stream)
 
     def _session(
-        self, text: str | Iterable[str], tensors: dict[str, Array], listener: Listener | None = None
+        self, text: str | Iterable[str], tensors: dict[str, Array], playback: Playback | None = None
     ) -> Session:
         rate = self.loaded.addon.frame_rate
         return Session(
@@ -235,7 +235,7 @@ class Voice:
             sample_rate=self.sample_rate,
             frame_samples=math.ceil(self.sample_rate / rate) if rate else 1,
             plan=self.plan,
-            listener=listener,
+            playback=playback,
         )
 
 
