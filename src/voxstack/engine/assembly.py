@@ -14,7 +14,6 @@ from voxstack.core.ports import Array, Port, Ports
 from voxstack.core.site import Entry, Site
 from voxstack.engine.library import find_addon
 from voxstack.engine.nets import Running, load_nets, resolve
-from voxstack.engine.scheduled import in_line
 from voxstack.stack.addon import Addon
 from voxstack.stack.faults import Faults
 from voxstack.stack.nested import NestedAddon
@@ -93,8 +92,7 @@ class Assembly:
         *,
         is_voice: bool = False,
     ) -> StreamableBlock:
-        profile = resolve(addon, self.running, user=None if is_voice else self.voice)
-        nets = in_line(load_nets(addon, profile), profile)
+        nets = load_nets(addon, resolve(addon, self.running, user=None if is_voice else self.voice))
         prefix = "" if is_voice else f"{addon.name}/"
         if self.watch is not None:
             nets = {name: self.watch.net(f"{prefix}{name}", net) for name, net in nets.items()}

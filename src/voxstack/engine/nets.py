@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxstack.core.compiled import CompiledNet, compiled, variants
+from voxstack.core.compiled import compiled, variants
 from voxstack.core.errors import AddonError, ConfigError, suggest
 from voxstack.core.executables import Executable, FixedAxes
 from voxstack.core.nets import Net
@@ -15,6 +15,8 @@ from voxstack.engine.artefacts import Artefacts, write_artefacts
 from voxstack.engine.cores import cores
 from voxstack.engine.library import folders
 from voxstack.engine.manifest import NetPlan
+from voxstack.engine.scheduled import ScheduledNet
+from voxstack.engine.scheduler import lane_of
 from voxstack.engine.shared import SHARED
 from voxstack.runtimes.named import choose_engine
 from voxstack.stack.addon import Addon
@@ -165,7 +167,7 @@ def _artefacts(addon: Addon, profile: Profile) -> Artefacts | None:
     return Artefacts.open(profile.artefacts, remedy=_remedy(addon, profile))
 
 
-def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefacts | None) -> CompiledNet:
+def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefacts | None) -> Net:
     if kept is None and plan.engine.needs_artefact:
         raise AddonError(
             f"runtime {plan.engine.name} compiles nothing while it serves; {_remedy(addon, profile)}, "
@@ -179,8 +181,9 @@ def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefa
             return plan.engine.build(plan.spec, data, axes)
         return plan.engine.restore(plan.spec, kept.read(name, plan, axes), axes)
 
-    threads = profile.choice(profile.of(plan.spec)).threads
-    return compiled(plan.spec, plan.shapes, make, threads=threads, locked=plan.engine.locks_sizes)
+    choice = profile.choice(profile.of(plan.spec))
+    net = compiled(plan.spec, plan.shapes, make, threads=choice.threads, locked=plan.engine.locks_sizes)
+    return ScheduledNet(net, lane_of(choice.device), threads=choice.threads)
 
 
 def _remedy(addon: Addon, profile: Profile) -> str:

@@ -1,25 +1,14 @@
 """Put a net's runs in line: each waits for its turn on the net's device."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from voxstack.core.nets import Net, Recurrence
 from voxstack.core.ports import Array, Tensors
 from voxstack.engine.net_around import NetAround
-from voxstack.engine.scheduler import Lane, Work, lane_of
-from voxstack.stack.profiles import Profile
+from voxstack.engine.scheduler import Lane, Work
 
-__all__ = ["ScheduledNet", "in_line"]
-
-
-def in_line(nets: Mapping[str, Net], profile: Profile) -> dict[str, Net]:
-    """Return nets whose runs wait for their turn, each on the device that a profile chooses for it."""
-    choices = {name: profile.choice(profile.of(net.spec)) for name, net in nets.items()}
-    return {
-        name: ScheduledNet(net, lane_of(choices[name].device), threads=choices[name].threads)
-        for name, net in nets.items()
-    }
-
+__all__ = ["ScheduledNet"]
 
 class ScheduledNet(NetAround):
     """A net whose runs and steps are run in a lane.
