@@ -146,21 +146,22 @@ class BatchLayout:
         """Return batches of one as one batch of `rows`; what is too many is filled with the last of them."""
         return {name: self._side_by_side(name, [feed[name] for feed in feeds], rows) for name in feeds[0]}
 
-    def row(self, name: str, batch: Array, place: int, steps: int | None) -> Array:
-        """Return one utterance's part of an output, a batch of one.
+    def row(self, name: str, batch: Array, place: int, steps: Sequence[int]) -> Array:
+        """Return one utterance's part of an output, a batch of one, as long as the utterance is.
 
-        In:       steps  of the utterance, where others were longer; None: none was
+        In:       steps  of all the utterances along the ragged axis
         """
         spec, ragged = self.spec, self.spec.ragged
         axes = spec.outputs[name].axes
         at = axes.index(BATCH)
         part = batch[(slice(None),) * at + (slice(place, place + 1),)]
-        if ragged is not None and steps is not None:
-            hop = 1 if name in spec.state.values() else ragged.hop
-            lead = _lead(spec, name) if hop > 1 else None
+        longest = max(steps)
+        if ragged is not None and steps[place] < longest:
+            along = {ragged.axis, _lead(spec, name) if ragged.hop > 1 else ragged.axis}
             for there, axis in enumerate(axes):
-                if axis in (ragged.axis, lead):
-                    part = part[(slice(None),) * there + (slice(steps * hop),)]
+                if axis in along:
+                    own = part.shape[there] * steps[place] // longest
+                    part = part[(slice(None),) * there + (slice(own),)]
         # A copy: what one utterance keeps does not keep the others.
         return part.copy()
 

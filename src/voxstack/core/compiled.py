@@ -160,9 +160,8 @@ class CompiledNet:
         steps = [self._steps(feed) for feed in feeds]
         rows = self._rows(len(batch))
         results = self._executable(max(steps), rows).run(layout.joined(feeds, rows))
-        own = [own if own < max(steps) else None for own in steps]
         return [
-            spec.unpack({name: layout.row(name, results[name], place, own[place]) for name in spec.outputs})
+            spec.unpack({name: layout.row(name, results[name], place, steps) for name in spec.outputs})
             for place in range(len(batch))
         ]
 

@@ -54,10 +54,6 @@ class _Group:
             self.arrays[name] = self.executable.array(self.state[name])
         return self.arrays[name]
 
-    def own_steps(self, place: int) -> int | None:
-        """Return how long a walk's utterance is, if others are longer."""
-        return self.steps[place] if self.steps[place] < max(self.steps) else None
-
 
 @dataclass(frozen=True)
 class Place:
@@ -166,10 +162,10 @@ class CompiledRecurrence:
         if self.place.seat is None:
             return self._first_rows(self.place.state)
         group, place = self.place.seat
-        layout, steps = self._layout, group.own_steps(place)
+        layout = self._layout
         assert layout is not None
         return {
-            name: layout.row(after, group.array(name), place, steps)
+            name: layout.row(after, group.array(name), place, group.steps)
             for name, after in self._spec.state.items()
         }
 
@@ -204,9 +200,7 @@ def step_together(
     results = executable.run_values({**group.constant, **group.state, **values})
     arrays = {name: executable.array(results[name]) for name in spec.gives}
     given = [
-        spec.unpack(
-            {name: layout.row(name, arrays[name], place, group.own_steps(place)) for name in arrays}, arrays
-        )
+        spec.unpack({name: layout.row(name, arrays[name], place, group.steps) for name in arrays}, arrays)
         for place in range(len(walks))
     ]
     after = replace(group, state={name: results[after] for name, after in spec.state.items()}, arrays={})

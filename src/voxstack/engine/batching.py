@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from voxstack.core.batching import BatchedNet
+from voxstack.core.batching import BatchedNet, BatchedRecurrence
 from voxstack.core.errors import VoxstackError
 from voxstack.core.layouts import BATCH
 from voxstack.core.nets import Net, NetSpec, Recurrence
@@ -50,6 +50,8 @@ def most_together(net: Net) -> int:
     """
     while isinstance(net, NetAround):
         net = net.net
+    if not isinstance(net, BatchedNet):
+        return 1
     with _lock:
         if net not in _measured:
             _measured[net] = _measure(net)
@@ -99,9 +101,7 @@ def _begins(spec: NetSpec, name: str, axis: str | None) -> bool:
     return tensor.random is None and (axis in tensor.axes or BATCH not in tensor.axes)
 
 
-def _measure(net: Net) -> int:
-    if not isinstance(net, BatchedNet):
-        return 1
+def _measure(net: BatchedNet) -> int:
     try:
         return _walks(net) if net.spec.state else _runs(net)
     except (VoxstackError, ValueError, IndexError, KeyError):
@@ -132,11 +132,6 @@ def _walks(net: BatchedNet) -> int:
     """Measure walks; half of the joint steps measured join their walks first, so that joining counts too."""
     steps = typical_steps(net)
     given = [typical_tensors(net.spec, steps, seed) for seed in range(2)]
-    walk, new = typical_walk(net, given[0])
-    key = getattr(walk, "batch_key", None)
-    walk.close()
-    if key is None or key(new) is None:
-        return 1
     begun: list[Recurrence] = []
 
     def begin(count: int) -> tuple[Sequence[Recurrence], Sequence[Tensors]]:
@@ -144,17 +139,16 @@ def _walks(net: BatchedNet) -> int:
         begun.extend(walk for walk, _ in pairs)
         return [walk for walk, _ in pairs], [new for _, new in pairs]
 
-    apart = begin(2)
-    sets = {count: begin(count) for count in (2, *COUNTS)}
-
-    def alone() -> list[dict[str, Array]]:
-        return [walk.step(new) for walk, new in zip(*apart, strict=True)]
-
-    def together(count: int) -> list[dict[str, Array]]:
-        return net.step_many(*sets[count])
-
     try:
-        return _compared(net, alone, together)
+        walks, news = apart = begin(2)
+        if not isinstance(walks[0], BatchedRecurrence) or walks[0].batch_key(news[0]) is None:
+            return 1
+        sets = {count: begin(count) for count in COUNTS}
+        return _compared(
+            net,
+            lambda: [walk.step(new) for walk, new in zip(*apart, strict=True)],
+            lambda count: net.step_many(*sets[count]),
+        )
     finally:
         for walk in begun:
             walk.close()
@@ -173,7 +167,9 @@ def _compared(
     apart = alone()
     if not _is_close(net, together(2), apart):
         return 1
-    one_s = _quickest(alone, ROUNDS) / 2
+    one_s = _quickest(alone, 1) / 2
+    if one_s < BUDGET_S / 20:
+        one_s = min(one_s, _quickest(alone, ROUNDS - 1) / 2)
     for count in COUNTS:
         rounds = min(int((ends - time.perf_counter()) / (count * one_s)) - 1, ROUNDS)
         if rounds < 1:
