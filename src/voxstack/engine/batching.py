@@ -1,4 +1,4 @@
-"""Measure how many runs of a net are worth running together: once a net, where it runs, in a fraction of a second.
+"""Measure how many runs of a net are worth running together, where it runs, in a fraction of a second.
 
 The net is run alone and together on a typical utterance. What is slower together, fails together (a net whose
 file says a batch of one, whatever its axes are called), or gives something else together, always runs alone.
@@ -37,7 +37,7 @@ ROUNDS = 3
 
 CLOSE = {"f32": 1e-4}
 ROUGH = 3e-2
-"""How far results may be apart, as a share of a tensor's greatest value: by precision, and in less than f32."""
+"""How far results may be apart, as a share of a tensor's greatest value, in f32 and in less."""
 
 _measured: "weakref.WeakKeyDictionary[Net, int]" = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
