@@ -140,6 +140,17 @@ def test_a_net_that_gives_something_else_together_runs_alone(clock):
     assert most_together(Mixing(clock, saving(0.1))) == 1
 
 
+def test_the_last_digits_of_a_small_number_are_no_difference(clock):
+    class Rounding(Timed):
+        """A net that gives a probability near 0, and rounds it otherwise in a batch."""
+
+        def run_many(self, batch):
+            off = 1e-7 if len(batch) > 1 else 0.0
+            return [{"y": 4e-4 + 0 * one["y"] + off} for one in super().run_many(batch)]
+
+    assert most_together(Rounding(clock, saving(0.1))) == 8
+
+
 def test_a_net_that_may_never_join_or_knows_nothing_of_batches_runs_alone(clock, numpy_net):
     lonely = Timed(clock, saving(0.1))
     lonely.batch_key = lambda tensors: None

@@ -39,6 +39,9 @@ CLOSE = {"f32": 1e-4}
 ROUGH = 3e-2
 """How far results may be apart, as a share of a tensor's greatest value, in f32 and in less."""
 
+LEAST_SCALE = 0.01
+"""Of a tensor: a probability near 0 has as few digits in f32 as one near 1."""
+
 _measured: "weakref.WeakKeyDictionary[Net, int]" = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -197,7 +200,7 @@ def _is_close(net: Net, got: Sequence[Tensors], want: Sequence[Tensors]) -> bool
             one[name],
             tensor,
             rtol=0,
-            atol=share * max(float(np.abs(tensor, dtype=np.float64).max(initial=0)), 1e-6)
+            atol=share * max(float(np.abs(tensor, dtype=np.float64).max(initial=0)), LEAST_SCALE)
             if np.issubdtype(tensor.dtype, np.floating)
             else share,
             equal_nan=True,

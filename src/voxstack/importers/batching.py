@@ -24,6 +24,9 @@ Tensors = dict[str, Constant]
 STEPS = 9
 UTTERANCES = 3
 
+LEAST_SCALE = 0.01
+"""Of a tensor: a probability near 0 has as few digits in f32 as one near 1."""
+
 
 def freed(nets: Mapping[str, CutNet], *, symbols: int) -> dict[str, CutNet]:
     """Return nets that take a batch where one could be made of them; any other as it was.
@@ -115,7 +118,7 @@ def _is_close(got: Tensors, want: Tensors) -> bool:
     return all(
         got[name].shape == tensor.shape
         and np.allclose(
-            got[name], tensor, rtol=0, atol=TOLERANCE * max(float(np.abs(tensor).max(initial=0)), 1e-6)
+            got[name], tensor, rtol=0, atol=TOLERANCE * max(float(np.abs(tensor).max(initial=0)), LEAST_SCALE)
         )
         for name, tensor in want.items()
     )
