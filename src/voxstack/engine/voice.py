@@ -14,7 +14,7 @@ from voxstack.core.ports import Array
 from voxstack.core.site import Entry
 from voxstack.core.text import FrontEnd
 from voxstack.engine.ahead import Speech
-from voxstack.engine.assembly import Watch
+from voxstack.engine.assembly import Reserve, Watch
 from voxstack.engine.audio import Audio
 from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
@@ -29,7 +29,7 @@ from voxstack.stack.deployment import load_deployment
 if TYPE_CHECKING:
     from voxstack.engine.observing import Observer
 
-__all__ = ["Voice", "load", "open_voice"]
+__all__ = ["Voice", "load", "open_voice", "run_as"]
 
 SEED_BITS = 63
 
@@ -62,14 +62,26 @@ def load(
     Raises:   RequestError if there is no such voice; AddonError, ConfigError, WiringError or NetError
               if its addon is broken
     """
+    running = run_as(profile, threads=threads, deployment=deployment, artefacts=artefacts, effects=effects)
+    return open_voice(
+        name_or_path, running, folders=folders, vocoder=vocoder, watch=watch, telemetry=telemetry
+    )
+
+
+def run_as(
+    profile: str | None = None,
+    *,
+    threads: int | None = None,
+    deployment: str | Path | None = None,
+    artefacts: str | Path | None = None,
+    effects: Sequence[Entry] | None = None,
+) -> Running:
+    """Return in one value how nets run, each part as `load` takes it."""
     if threads is not None and threads < 1:
         raise RequestError(f"got {threads}, want 1 or more", where="threads")
     compiled = None if artefacts is None else Path(artefacts)
     chosen = None if effects is None else tuple(effects)
-    running = Running(profile, load_deployment(deployment), compiled, threads, chosen)
-    return open_voice(
-        name_or_path, running, folders=folders, vocoder=vocoder, watch=watch, telemetry=telemetry
-    )
+    return Running(profile, load_deployment(deployment), compiled, threads, chosen)
 
 
 def open_voice(
@@ -80,8 +92,12 @@ def open_voice(
     vocoder: str | Path | None = None,
     watch: Watch | None = None,
     telemetry: Telemetry | str | bool | None = None,
+    reserve: Reserve | None = None,
 ) -> "Voice":
-    """Return a voice as `load` does, with all that says how its nets run in one value."""
+    """Return a voice as `load` does, with all that says how its nets run in one value.
+
+    In:       reserve  is told of nets before they are loaded, and may refuse
+    """
     folders = [folders] if isinstance(folders, str | Path) else folders
     addon = find_addon(name_or_path, folders)
     if addon.config.takes is not None:
@@ -89,7 +105,9 @@ def open_voice(
     observer = open_observer(telemetry, running.deployment, voice=addon.name, profile=running.name)
     if observer is not None:
         watch = observer if watch is None else Together((observer, watch))
-    loaded = load_stack(addon, running=running, folders=folders, vocoder=vocoder, watch=watch)
+    loaded = load_stack(
+        addon, running=running, folders=folders, vocoder=vocoder, watch=watch, reserve=reserve
+    )
     return Voice(loaded, observer=observer)
 
 
