@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 import make_tone
+from voxstack.engine.shared import SharedNets
 
 
 @pytest.fixture
-def addons(tmp_path) -> Path:
-    """A folder with the vocoder of the toy voices, for voices to be put in."""
+def addons(tmp_path, monkeypatch) -> Path:
+    """A folder with the vocoder of the toy voices, for voices to be put in; no other test has their nets."""
+    monkeypatch.setattr("voxstack.engine.nets.SHARED", SharedNets())
     folder = tmp_path / "installed"
     make_tone.make_tone_vocoder(folder / "tone-vocoder")
     return folder

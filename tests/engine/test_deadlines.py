@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -45,8 +46,6 @@ def test_what_is_dropped_is_not_called(deadlines):
 
 
 def test_what_is_dropped_is_not_kept(deadlines):
-    import weakref
-
     class Act:
         def __call__(self):
             raise AssertionError

@@ -468,7 +468,7 @@ def test_no_request_fails_and_none_is_mixed_while_a_voice_is_reloaded(open_voice
 
     with ThreadPoolExecutor(4) as pool:
         listeners = [pool.submit(listen) for _ in range(4)]
-        for loudness in [0.25, 0.5] * 4:
+        for loudness in [0.25, 0.5] * 2:
             put("tone", loudness)
             voices.reload("tone")
             for _ in range(6):  # more than the four that may have begun before

@@ -39,10 +39,10 @@ class Speech:
         over: Callable[[], None] | None = None,
     ) -> None:
         self._work = _Work(chunks, ahead_s, scope or CancelScope(), over)
+        self._work.thread.start()
         # A listener who just forgets the iterator, or a program that ends, must not leave work running:
         # an engine that still computes while the interpreter goes down takes the process with it.
         self._forgotten = weakref.finalize(self, self._work.stop)
-        self._work.thread.start()
 
     def __iter__(self) -> "Speech":
         return self
