@@ -46,7 +46,7 @@ def test_so_many_streams_are_let_in_and_no_more(clock):
     admission = Admission(2, clock=clock)
     tickets = [admission.admit(), admission.admit()]
     refused = refusal(admission)
-    assert str(refused) == "service: all 2 streams are at work; try again in 2 s"
+    assert str(refused) == "service: 2 of 2 streams are at work; try again in 2 s"
     assert admission.at_work == 2
     tickets[0].close()
     with admission.admit():
@@ -98,7 +98,7 @@ def test_one_client_does_not_take_the_place_of_all_others(clock):
     admission = Admission(8, per_client=2, clock=clock)
     tickets = [admission.admit(client="a") for _ in range(2)]
     assert str(refusal(admission, client="a")).startswith(
-        "service: this client has all of its 2 streams at work; try again in "
+        "service: this client has 2 of its 2 streams at work; try again in "
     )
     admission.admit(client="b")
     for _ in range(4):

@@ -84,9 +84,9 @@ class Admission:
         with self._lock:
             own = self._of_client.get(client, 0)
             if self.per_client is not None and client is not None and own >= self.per_client:
-                raise self._busy(f"this client has all of its {_streams(self.per_client)} at work", own)
+                raise self._busy(f"this client has {own} of its {self.per_client} streams at work", own)
             if self._at_work >= self.streams:
-                raise self._busy(f"all {_streams(self.streams)} are at work", self._at_work)
+                raise self._busy(f"{self._at_work} of {self.streams} streams are at work", self._at_work)
             if self._queued + characters > self.queued_characters:
                 raise self._busy(
                     f"{self._queued:,} of at most {self.queued_characters:,} characters wait to be spoken, "
@@ -162,7 +162,3 @@ class Ticket:
 
     def __exit__(self, *unused: object) -> None:
         self.close()
-
-
-def _streams(count: int) -> str:
-    return f"{count} stream{'' if count == 1 else 's'}"
