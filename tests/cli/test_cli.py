@@ -206,7 +206,7 @@ def test_every_command_tells_an_event_in_the_same_words(capsys, tmp_path):
 def test_no_audio_is_no_reason_to_fail(capsys, tmp_path, monkeypatch):
     from voxstack.engine.voice import Voice
 
-    monkeypatch.setattr(Voice, "_chunks", lambda *asked, **how: (chunk for chunk in ()))
+    monkeypatch.setattr(Voice, "answer", lambda *asked, **how: (chunk for chunk in ()))
     code, printed, err = say(capsys, "abc", "--voice", "tone", "--out", tmp_path / "t.wav")
     assert (code, err) == (0, "")
     assert "real-time factor  - (0.0 s of audio in " in printed

@@ -1,7 +1,7 @@
 """Make an addon's nets ready as a profile says: by which engine, at which sizes, compiled now or before."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ __all__ = [
     "plan_nets",
     "profile_names",
     "resolve",
+    "weights",
 ]
 
 
@@ -107,8 +108,7 @@ def load_nets(addon: Addon, profile: Profile) -> dict[str, Net]:
 
     def load(name: str) -> Net:
         plan = plans[name]
-        key = (plan.source, repr(plan.spec), plan.engine, plan.shapes, profile.artefacts)
-        return SHARED.get(key, lambda: _load(addon, profile, name, plan, compiled_nets))
+        return SHARED.get(_key(plan, profile), lambda: _load(addon, profile, name, plan, compiled_nets))
 
     with ThreadPoolExecutor(cores(), thread_name_prefix="voxstack-load") as pool:
         # Biggest first, so that no core waits at the end for a big one.
@@ -119,6 +119,16 @@ def load_nets(addon: Addon, profile: Profile) -> dict[str, Net]:
 def file_sizes(addon: Addon, profile: Profile) -> dict[str, int]:
     """Return the bytes of each net's file in the addon: the one that the profile chooses."""
     return {name: addon.files.size(plan.file) for name, plan in plan_nets(addon, profile).items()}
+
+
+def weights(addon: Addon, profile: Profile) -> dict[Hashable, int]:
+    """Return the bytes of each net's file by the net's key; nets of equal keys are one in memory."""
+    plans = plan_nets(addon, profile).values()
+    return {_key(plan, profile): addon.files.size(plan.file) for plan in plans}
+
+
+def _key(plan: NetPlan, profile: Profile) -> Hashable:
+    return plan.source, repr(plan.spec), plan.engine, plan.shapes, profile.artefacts
 
 
 def compile_nets(addon: Addon, profile: Profile, out: Path) -> list[Path]:
