@@ -18,7 +18,7 @@ from voxstack.core.nets import Net, NetSpec, Recurrence
 from voxstack.core.ports import Array, Tensors
 from voxstack.engine.net_around import NetAround
 
-__all__ = ["most_together", "typical_steps", "typical_tensors", "typical_walk"]
+__all__ = ["known_most", "most_together", "typical_steps", "typical_tensors", "typical_walk"]
 
 PHONEMES, FRAMES = 60, 64
 """Steps of a typical utterance, and of a typical window of frames."""
@@ -26,8 +26,9 @@ PHONEMES, FRAMES = 60, 64
 COUNTS = (8, 4, 2)
 """How many runs are tried together, the most first."""
 
-PAYS = 0.9
-"""Share of the time alone, for each utterance, at which running together is worth the waiting."""
+PAYS = 0.67
+"""Share of the time alone, for each utterance, at which running together is worth the waiting: the first of
+two that run together waits for both."""
 
 BUDGET_S = 0.15
 """What measuring one net may take on a CPU, but for the three runs without which nothing is known."""
@@ -59,6 +60,11 @@ def most_together(net: Net) -> int:
         if net not in _measured:
             _measured[net] = _measure(net)
         return _measured[net]
+
+
+def known_most(net: Net) -> int:
+    """Return how many runs of a net are worth running together, if that was measured; else 1."""
+    return _measured.get(net, 1)
 
 
 def typical_steps(net: Net) -> int:

@@ -40,11 +40,13 @@ __all__ = [
 class Running:
     """Say how the nets of addons run, before it is known which addons.
 
-    profile     name; None: what the deployment file says, else "cpu"
-    deployment  what the operator says
-    artefacts   folder of nets compiled ahead of time; None: what the deployment file says
-    threads     of one net run, whatever the profile says
-    effects     entries of blocks behind a voice's last one; None: what the deployment file says
+    profile         name; None: what the deployment file says, else "cpu"
+    deployment      what the operator says
+    artefacts       folder of nets compiled ahead of time; None: what the deployment file says
+    threads         of one net run, whatever the profile says
+    effects         entries of blocks behind a voice's last one; None: what the deployment file says
+    unsaid_threads  of one net run where the profile says nothing; None: as many as there are cores, which
+                    is best for one request at a time
     """
 
     profile: str | None = None
@@ -52,6 +54,7 @@ class Running:
     artefacts: Path | None = None
     threads: int | None = None
     effects: tuple[Entry, ...] | None = None
+    unsaid_threads: int | None = None
 
     def effects_of(self, addon: str) -> Sequence[Entry]:
         """Return what changes the sound of an addon behind its last block."""
@@ -92,7 +95,7 @@ def resolve(addon: Addon, running: Running, *, user: Addon | None = None) -> Pro
         artefacts=None if artefacts is None else artefacts / addon.name,
         said_in=deployment.file if of_file else None,
         threads=running.threads or 0,
-        cores=cores(),
+        cores=running.unsaid_threads or cores(),
     )
 
 

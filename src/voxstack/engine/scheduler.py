@@ -226,7 +226,7 @@ class Lane:
             for each in (run, *run.fellows):
                 each.give(error=error)
                 if each.scope is not None:
-                    each.scope.cancel()
+                    each.scope.cancel(error)
 
     def _hand_out(self) -> None:
         """Give free units to the most urgent of those that wait; wake a worker if the rest is patient."""

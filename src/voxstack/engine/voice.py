@@ -16,6 +16,7 @@ from voxstack.core.text import FrontEnd
 from voxstack.engine.ahead import Speech
 from voxstack.engine.assembly import Reserve, Watch
 from voxstack.engine.audio import Audio
+from voxstack.engine.batching import most_together
 from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
@@ -202,11 +203,13 @@ class Voice:
     def warm_up(self) -> None:
         """Do now what the first request would wait for: load the front end, run every net once.
 
-        A service calls it before it says that it is ready; a program that speaks once need not.
+        It finds out, too, which nets are worth running for several requests at once. A service calls it before it says that it is ready; a program that speaks once need not.
         """
         with contextlib.suppress(RequestError):  # a voice may have no sounds for numbers
             for _ in self._session(WARM_UP_TEXT, self.tensors({}), Playback.nobody()).chunks():
                 pass
+        for net in self.loaded.nets.values():
+            most_together(net)
 
     def tensors(self, controls: dict[str, float | str]) -> dict[str, Array]:
         """Return a request's controls as the tensors that blocks read; raise RequestError."""

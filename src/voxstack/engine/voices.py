@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -14,6 +15,7 @@ from voxstack.engine.leases import Lease
 from voxstack.engine.library import installed
 from voxstack.engine.on_disk import OnDisk, look
 from voxstack.engine.places import Loading, Place, Reloaded, Version, VoiceState, again, no_room, state_of
+from voxstack.engine.priority import stand_back
 from voxstack.engine.room import Room, Weights
 from voxstack.engine.telemetry import Telemetry
 from voxstack.engine.voice import open_voice, run_as
@@ -34,7 +36,8 @@ class Voices:
     meanwhile: other voices speak on.
 
     In:       folders       where addons are looked for first
-              profile, threads, deployment, artefacts, telemetry  as `voxstack.load` takes them
+              profile, threads, deployment, artefacts, telemetry  as `voxstack.load` takes them, but a net
+                            run has one thread where the profile does not say how many
               budget_bytes  how much the files of all nets in memory may have, each net counted once;
                             where it is too little, idle voices go, the least recently used first
     """
@@ -54,7 +57,9 @@ class Voices:
         if budget_bytes is not None and budget_bytes < 1:
             raise RequestError(f"got {budget_bytes}, want 1 or more", where="budget_bytes")
         self._folders = [folders] if isinstance(folders, str | Path) else list(folders)
-        self._running = run_as(profile, threads=threads, deployment=deployment, artefacts=artefacts)
+        running = run_as(profile, threads=threads, deployment=deployment, artefacts=artefacts)
+        # Many requests keep the cores busy by themselves: a run of one thread each is the least work in all.
+        self._running = replace(running, unsaid_threads=1)
         self._telemetry = telemetry
         self._budget_bytes = budget_bytes
         self._clock = clock
@@ -247,6 +252,8 @@ class Voices:
 
     def _load(self, place: Place, loading: Loading) -> None:
         version = loading.version
+        if self._running.threads in (None, 1):  # else an engine would make its own threads stand back, too
+            stand_back()
         try:
             # Looked at before it is read: what changes in between is loaded once too often, never missed.
             loading.seen = look(self._folders)
