@@ -334,6 +334,7 @@ def test_the_report_sums_up_what_was_heard():
     firsts = [10.0 * number for number in range(1, 101)]
     all_heard = [heard(first, gaps=(first, 2 * first)) for first in firsts]
     all_heard[3] = heard(firsts[3], gaps=(40.0, 80.0), underruns=2, dry_ms=30.0)
+    all_heard[5] = heard(firsts[5], gaps=(60.0, 120.0), underruns=1, dry_ms=1.5)
     report = LoadReport(8, 50.0, all_heard, {"ValueError: broke": 3}, 4, 6.0, 123.0)
     row = report.row()
     gaps = [times * first for first in firsts for times in (1, 2)]
@@ -354,9 +355,9 @@ def test_the_report_sums_up_what_was_heard():
         "wall_s": 50.0,
         "audio_s_per_s": 4.0,
         "rtf": 0.25,
-        "underruns": 2,
-        "underruns_percent": 1.0,
-        "dry_ms": 30.0,
+        "underruns": 3,
+        "underruns_percent": 2.0,
+        "dry_ms": 31.5,
         "peak_rss_mb": 123.0,
         "error_texts": {"ValueError: broke": 3},
     }
