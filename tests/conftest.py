@@ -1,7 +1,10 @@
 """Share toys between tests: the tone addons, nets of numpy and of ONNX, and a stack wired from JSON."""
 
-from collections.abc import Callable, Mapping
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +188,66 @@ def forever(onnx_net, counting):
         {"y": ("float32", [])},
         {"yes": np.array(True)},
     )
+
+
+class SpeechApi(ThreadingHTTPServer):
+    """A server with OpenAI's speech API, as far as it goes; `answers` says what it does next, then speaks.
+
+    An answer is (status, headers, body); `None` in its place speaks 100 ms of silence for each word.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _SpeechHandler)
+        self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.answers: list[tuple[int, dict[str, str], bytes] | None] = []
+        self.content_type = "audio/pcm"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _SpeechHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: SpeechApi
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append((self.path, dict(self.headers), body))
+        answer = self.server.answers.pop(0) if self.server.answers else None
+        if answer is not None:
+            status, headers, data = answer
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+            self.close_connection = True
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", self.server.content_type)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for _ in body["input"].split():
+            for piece in (bytes(1601), bytes(3199)):  # half a sample at a piece's end
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def speech_api() -> Iterator[SpeechApi]:
+    """A server with OpenAI's speech API on the loopback."""
+    with SpeechApi() as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
 
 
 def spec_of(name, inputs, outputs, *, role, ragged, state=None) -> NetSpec:

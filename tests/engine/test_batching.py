@@ -83,14 +83,14 @@ def saving(share):
     ("cost", "most"),
     [
         (saving(0.5), 8),
-        (saving(0.89), 8),
-        (saving(0.95), 1),
+        (saving(0.66), 8),
+        (saving(0.7), 1),
         (saving(1.2), 1),
-        (lambda count: 0.001 * count * (0.8 if count in (2, 4) else 1), 4),
-        (lambda count: 0.001 * count * (0.8 if count == 2 else 1), 2),
+        (lambda count: 0.001 * count * (0.6 if count in (2, 4) else 1), 4),
+        (lambda count: 0.001 * count * (0.6 if count == 2 else 1), 2),
     ],
 )
-def test_it_is_the_greatest_number_that_takes_a_tenth_less_for_each(clock, cost, most):
+def test_it_is_the_greatest_number_that_takes_a_third_less_for_each(clock, cost, most):
     assert most_together(Timed(clock, cost)) == most
 
 

@@ -16,6 +16,7 @@ from voxstack.core.errors import AddonError, ConfigError, RequestError, Voxstack
 __all__ = ["main"]
 
 COMMANDS = {
+    "bench": "Measure voices, or a server, under load.",
     "check": "Check an addon: hashes, wiring, the streaming law, its golden sample.",
     "compare": "Let several voices speak, and write one page that shows and plays them.",
     "compile": "Compile a voice's nets for a profile, ahead of time.",

@@ -8,7 +8,7 @@ from voxstack.core.nets import Net, Recurrence
 from voxstack.core.ports import Array, Tensors
 from voxstack.engine.batching import known_most
 from voxstack.engine.net_around import NetAround, WalkAround
-from voxstack.engine.scheduler import Lane, Work
+from voxstack.engine.scheduler import Lane
 
 __all__ = ["ScheduledNet"]
 
@@ -44,7 +44,7 @@ class _ScheduledWalk(WalkAround):
         return self._lane.run(_Step(self._net, self.walk, tensors), threads=self._threads)
 
 
-class _NetWork(Work):
+class _NetWork:
     """What a net is to do for one utterance; `asked` knows with which others it may be done."""
 
     def __init__(self, net: Net, asked: Any, tensors: Tensors) -> None:

@@ -203,7 +203,8 @@ class Voice:
     def warm_up(self) -> None:
         """Do now what the first request would wait for: load the front end, run every net once.
 
-        It finds out, too, which nets are worth running for several requests at once. A service calls it before it says that it is ready; a program that speaks once need not.
+        It finds out, too, which nets are worth running for several requests at once. A service calls
+        it before it says that it is ready; a program that speaks once need not.
         """
         with contextlib.suppress(RequestError):  # a voice may have no sounds for numbers
             for _ in self._session(WARM_UP_TEXT, self.tensors({}), Playback.nobody()).chunks():
