@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-APART = ("out", "nets", "playout", "gains", "events")
+APART = ("out", "nets", "blocks", "playout", "gains", "events")
 """What of the report is not kept with the trace: it shows it itself, or it says nothing there."""
+
+COSTLY = 0.02
+"""The share of all work from which on a block has a row of its own."""
 
 
 @click.command(
@@ -88,6 +91,7 @@ def command(
             "seed": controls.get("seed", 0),
             "out": str(out),
             "nets": [_rounded(asdict(net)) for net in spent.nets],
+            "blocks": [_rounded(asdict(block)) for block in spent.blocks],
             "outside_nets_ms": round(spent.outside_ms, 3),
             "outside_nets_before_audio_ms": round(spent.outside_before_audio_ms, 3),
             "playout": [
@@ -131,7 +135,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _screen(report: dict[str, Any]) -> str:
-    """Return what a person reads: each net's time, and what stands before the first audio."""
+    """Return what a person reads: each net's and costly block's time, and what stands before first audio."""
     wall_ms = report["wall_s"] * 1000
     rows = [
         [
@@ -149,8 +153,20 @@ def _screen(report: dict[str, Any]) -> str:
     share = f"{outside / wall_ms:.0%}" if wall_ms else "-"
     rows.append(["(outside nets)", "", f"{outside:.1f}", share, ""])
     rows[-1].append(f"{report['outside_nets_before_audio_ms']:.1f}")
+    rows += [
+        [
+            f"  {block['block']}",
+            str(block["runs"]),
+            f"{block['own_ms']:.1f}",
+            f"{block['share']:.0%}",
+            str(block["runs_before_audio"]),
+            f"{block['own_before_audio_ms']:.1f}",
+        ]
+        for block in report["blocks"]
+        if block["share"] >= COSTLY
+    ]
     rows.append(["all", "", f"{wall_ms:.1f}", "100%", "", f"{report['first_audio_ms']:.1f}"])
-    heads = ["NET", "RUNS", "TOTAL MS", "SHARE", "RUNS BEFORE AUDIO", "MS BEFORE AUDIO"]
+    heads = ["NET OR BLOCK", "RUNS", "TOTAL MS", "SHARE", "RUNS BEFORE AUDIO", "MS BEFORE AUDIO"]
     lines = [options.table(rows, heads), ""]
     parts = {net["net"]: net["before_audio_ms"] for net in report["nets"] if net["runs_before_audio"]}
     parts["outside nets"] = report["outside_nets_before_audio_ms"]
