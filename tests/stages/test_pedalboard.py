@@ -214,7 +214,7 @@ class Greedy:
 def test_without_the_library_the_block_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pedalboard", None)
     assert fault(REVERB) == (
-        "$.stack[0].plugins: needs the package pedalboard (GPL-3.0); "
+        "$.stack[0]: needs the package pedalboard (GPL-3.0); "
         "install it with: pip install 'voxstack[pedalboard]'"
     )
 

@@ -101,8 +101,8 @@ def _overlap(spans: Sequence[Span], spent: Times, name: str, spec: NetSpec) -> I
     again = 1 - kept / computed
     how = (
         f"net {name} computed {computed:,} {spec.ragged.axis} and {kept:,.0f} were kept, so {again:.0%} of "
-        f"its {total_ms:.1f} ms went into context and filling; larger chunks would save at most that: set `chunks` of the profile in a "
-        "deployment file, first_ms or growth"
+        f"its {total_ms:.1f} ms went into context and filling; larger chunks would save at most that: "
+        "set `chunks` of the profile in a deployment file, first_ms or growth"
     )
     yield Gain("overlap", total_ms * again, "all work", spent.wall_ms, how)
 
