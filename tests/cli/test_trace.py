@@ -12,6 +12,8 @@ pytestmark = pytest.mark.end_to_end
 
 ADDONS = Path(__file__).parents[2] / "examples" / "addons"
 
+NOTHING_LEFT = [{"type": "Gain", "gain_db": -60}, {"type": "TrimSilence", "most_ms": 10_000}]
+
 
 def trace(capsys, *words):
     """Return exit code, standard output and standard error of a call."""
@@ -150,6 +152,15 @@ def test_a_block_that_costs_much_has_a_row_and_is_named_among_the_gains(capsys, 
     assert report["blocks"][0]["own_ms"] < own < report["outside_nets_ms"]
     [gain] = [gain for gain in report["gains"] if (gain["kind"], gain["of"]) == ("block", "all work")]
     assert gain["how"].startswith("block Pitch effects: $.stack[1] takes ")
+
+
+def test_audio_that_came_out_empty_is_none_and_not_at_once(capsys, tmp_path):
+    words = ["tone", "abc", "--out", tmp_path / "t.json", "--effects", json.dumps(NOTHING_LEFT)]
+    code, printed, _ = trace(capsys, *words)
+    assert code == 0
+    assert "first audio       none\naudio ahead       none\n" in printed
+    _, printed, _ = trace(capsys, *words, "--json")
+    assert json.loads(printed)["first_audio_ms"] is None
 
 
 def test_an_attention_that_lost_its_way_is_in_the_trace(capsys, tmp_path):
