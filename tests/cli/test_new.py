@@ -149,7 +149,14 @@ def test_a_sequence_block_stands_in_a_stack_as_its_readme_shows(
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("fade_in", "FadeIn"), ("fadeIn", "FadeIn"), ("fade in 2", "FadeIn2"), ("3d", "D"), ("", "FadeIn")],
+    [
+        ("fade_in", "FadeIn"),
+        ("fadeIn", "FadeIn"),
+        ("fade in 2", "FadeIn2"),
+        ("3d", "D"),
+        ("", "FadeIn"),
+        ("größe", "Groesse"),
+    ],
 )
 def test_a_name_that_is_not_camel_case_is_refused_with_one_that_is(capsys, name, wanted):
     assert fault(capsys, name) == (

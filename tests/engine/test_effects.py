@@ -100,6 +100,15 @@ def test_a_wrong_effect_is_refused_with_its_place():
     assert str(caught.value) == "effects: $.stack[1].type: no block 'Limter'; did you mean 'Limiter'?"
 
 
+def test_a_block_that_runs_a_net_is_no_effect():
+    with pytest.raises(ConfigError) as caught:
+        said(effects=[{"type": "Decoder"}])
+    assert str(caught.value) == (
+        "effects: $.stack[0]: it runs a net of role 'decoder', and here are none: put it into the stack of "
+        "an addon that has one; effects work on samples"
+    )
+
+
 def test_an_effect_of_the_deployment_file_is_refused_by_file_and_key(deployment):
     file = deployment({"effects": [QUIET, {"type": "Gain", "gain": 3}]})
     with pytest.raises(ConfigError) as caught:

@@ -66,6 +66,12 @@ class _Place:
         fitting = [key for key, net in self.nets.items() if net.spec.role == role]
         if len(fitting) == 1:
             return self.nets[fitting[0]]
+        if not self.nets:
+            raise ConfigError(
+                f"it runs a net of role '{role}', and here are none: put it into the stack of an addon that "
+                "has one; effects work on samples",
+                where=self.path,
+            )
         if not fitting:
             roles = ", ".join(f"'{key}' is {net.spec.role}" for key, net in self.nets.items())
             raise ConfigError(
