@@ -41,7 +41,7 @@ class Limiter:
 
     @dataclass(frozen=True)
     class Options:
-        """gain_db in dB, -60 to 60; ceiling_db in dB of full scale, -60 to 0; attack_ms in ms, at most 100."""
+        """gain_db in dB, -60 to 60; ceiling_db in dB, -60 to 0, which is full scale; attack_ms up to 100."""
 
         gain_db: float = 0.0
         ceiling_db: float = -0.2
