@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -129,6 +130,13 @@ def test_a_streamable_block_stands_in_a_stack_by_its_name(made, installed, wire_
     half = samples([*stack, {"type": "MadeQuieter", "gain": 0.5}])
     np.testing.assert_array_equal(half, samples(stack) * np.float32(0.5))
     assert np.abs(half).max() > 0
+
+
+def test_its_readme_hears_a_streamable_block_by_effects_and_sends_a_sequence_block_to_an_addon(made):
+    text = (made("MadeQuieter", "streamable") / "README.md").read_text()
+    [entries] = re.findall(r"--effects '(.*)'$", text, re.MULTILINE)
+    assert json.loads(entries) == [json.loads(text.partition("```json\n")[2].partition("```")[0])]
+    assert "--effects" not in (made("MadeLonger", "sequence") / "README.md").read_text()
 
 
 def test_a_sequence_block_stands_in_a_stack_as_its_readme_shows(
