@@ -2,17 +2,39 @@
 
 from typing import TYPE_CHECKING, Any
 
-from voxstack.core.errors import VoxstackError
+from voxstack.core.errors import BusyError, DeadlineError, VoxstackError
 
 if TYPE_CHECKING:
+    from voxstack.engine.admission import Admission
     from voxstack.engine.audio import Audio
+    from voxstack.engine.service import Service
     from voxstack.engine.telemetry import Telemetry
     from voxstack.engine.voice import Voice, load
+    from voxstack.engine.voices import Voices
 
-__all__ = ["Audio", "Telemetry", "Voice", "VoxstackError", "load"]
+__all__ = [
+    "Admission",
+    "Audio",
+    "BusyError",
+    "DeadlineError",
+    "Service",
+    "Telemetry",
+    "Voice",
+    "Voices",
+    "VoxstackError",
+    "load",
+]
 __version__ = "0.1.0"
 
-_HOMES = {"Audio": "audio", "Telemetry": "telemetry", "Voice": "voice", "load": "voice"}
+_HOMES = {
+    "Admission": "admission",
+    "Audio": "audio",
+    "Service": "service",
+    "Telemetry": "telemetry",
+    "Voice": "voice",
+    "Voices": "voices",
+    "load": "voice",
+}
 
 
 def __getattr__(name: str) -> Any:

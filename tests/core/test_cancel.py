@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from voxstack.core.cancel import CancelScope
-from voxstack.core.errors import Cancelled
+from voxstack.core.errors import Cancelled, DeadlineError
 
 pytestmark = pytest.mark.unit
 
@@ -96,3 +96,15 @@ def test_there_is_no_inner_scope_in_one_that_is_cancelled():
     outer.cancel()
     with outer.active(), pytest.raises(Cancelled, match=r"^the stream was closed$"), CancelScope.inner():
         raise AssertionError("must not be reached")
+
+
+def test_who_cancels_may_say_why_and_the_first_is_believed():
+    scope, why = CancelScope(), DeadlineError("its 2 s are over")
+    assert scope.why is None
+    scope.cancel(why)
+    scope.cancel(DeadlineError("another"))
+    assert scope.why is why
+    closed = CancelScope()
+    closed.cancel()
+    closed.cancel(why)
+    assert closed.why is None

@@ -19,7 +19,7 @@ def test_an_error_without_a_place_is_the_fault_alone():
 
 def test_every_error_is_a_voxstack_error():
     kinds = [getattr(errors, name) for name in errors.__all__ if name != "suggest"]
-    assert len(kinds) == 11
+    assert len(kinds) == 13
     assert all(issubclass(kind, errors.VoxstackError) for kind in kinds)
 
 

@@ -441,7 +441,7 @@ def test_steps_are_what_numpy_says_they_are(cell):
 def test_state_stays_a_tensor_of_torch(cell):
     walk = open_net(TorchRuntime(), *cell).begin({"scale": np.array(1, np.float32)})
     walk.step(steps_of(1)[0])
-    assert {name: type(value) for name, value in walk._state.items()} == {"h": torch.Tensor}
+    assert {name: type(value) for name, value in walk.place.state.items()} == {"h": torch.Tensor}
 
 
 def test_a_cell_compiled_ahead_of_time_makes_the_same_steps(cell):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from voxstack.core.errors import Cancelled
+from voxstack.core.errors import Cancelled, VoxstackError
 
 __all__ = ["CancelScope"]
 
@@ -24,6 +24,7 @@ class CancelScope:
         self._lock = threading.RLock()
         self._stops: set[Callable[[], None]] = set()
         self.is_cancelled = False
+        self.why: VoxstackError | None = None
 
     @staticmethod
     def current() -> "CancelScope | None":
@@ -50,9 +51,14 @@ class CancelScope:
             with outer.stopping(scope.cancel), scope.active():
                 yield scope
 
-    def cancel(self) -> None:
-        """Stop what runs now and refuse what comes; safe twice."""
+    def cancel(self, why: VoxstackError | None = None) -> None:
+        """Stop what runs now and refuse what comes; safe twice, the first says why.
+
+        In:       why  what a listener is told who has not closed the stream himself: a deadline, say
+        """
         with self._lock:
+            if not self.is_cancelled:
+                self.why = why
             self.is_cancelled = True
             stops = tuple(self._stops)
         for stop in stops:

@@ -1,10 +1,10 @@
 """Make a Net of executables: one for any size, or one for each bucket; a wrong shape never reaches them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import cached_property
 
-import numpy as np
-
-from voxstack.core.errors import Cancelled, ConfigError, NetError
+from voxstack.core.batching import BatchLayout
+from voxstack.core.errors import ConfigError, NetError
 from voxstack.core.executables import Executable, FixedAxes
 from voxstack.core.layouts import BATCH
 from voxstack.core.nets import NetSpec
@@ -12,8 +12,9 @@ from voxstack.core.policies import check_policy
 from voxstack.core.ports import Array, Tensors
 from voxstack.core.recurrence import first_state
 from voxstack.core.sizes import ShapePolicy
+from voxstack.core.walks import CompiledRecurrence, filled, step_together
 
-__all__ = ["CompiledNet", "CompiledRecurrence", "compiled", "variants"]
+__all__ = ["CompiledNet", "compiled", "variants"]
 
 Key = tuple[int, int]
 """Steps of the ragged axis and utterances of the batch; 0 where any number may come."""
@@ -53,20 +54,27 @@ def compiled(
     made = [make(axes) for axes in variants(spec, shapes, locked=locked)]
     keys = [_key(spec, axes) for axes in _sizes(spec, shapes)] if shapes.is_fixed else [(0, 0)]
     executables = dict(zip(keys, made if len(made) == len(keys) else made * len(keys), strict=True))
-    return CompiledNet(spec, shapes, executables, threads)
+    return CompiledNet(spec, shapes, executables, threads, locked=locked)
 
 
 class CompiledNet:
     """A net in one or several executables; safe from many threads at once."""
 
     def __init__(
-        self, spec: NetSpec, shapes: ShapePolicy, executables: Mapping[Key, Executable], threads: int = 1
+        self,
+        spec: NetSpec,
+        shapes: ShapePolicy,
+        executables: Mapping[Key, Executable],
+        threads: int = 1,
+        *,
+        locked: bool = True,
     ) -> None:
         self.spec = spec
         self.shapes = shapes
         self.threads = threads
         self._executables = dict(executables)
         self._any = next(iter(self._executables.values()))
+        self._takes_any_batch = not (shapes.is_fixed and locked)
 
     @property
     def runtime(self) -> str:
@@ -80,36 +88,130 @@ class CompiledNet:
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         feeds = self.spec.pack(tensors)
-        executable, feeds = self._for(feeds)
-        return self.spec.unpack(executable.run(feeds))
+        rows = self._rows(1)
+        executable = self._executable(self._steps(feeds), rows)
+        return self.spec.unpack(executable.run(filled(self.spec, feeds, rows)))
 
-    def begin(self, tensors: Tensors) -> "CompiledRecurrence":
-        spec = self.spec
+    def begin(self, tensors: Tensors) -> CompiledRecurrence:
+        spec, layout = self.spec, self._layout
         constant = [name for name in spec.inputs if name in tensors and name not in spec.state]
         begun = {**spec.pack(tensors, constant), **first_state(spec, tensors)}
-        executable, begun = self._for(begun)
-        return CompiledRecurrence(spec, executable, begun, batch=self._batch)
+        rows = self._rows(1)
+        executable = self._executable(self._steps(begun), rows)
+        given = [name for name in spec.inputs if name in tensors]
+        key = layout.key(tensors, given) if layout else None
+        return CompiledRecurrence(spec, executable, begun, rows=rows, layout=layout, key=key)
 
-    def _for(self, feeds: Mapping[str, Array]) -> tuple[Executable, dict[str, Array]]:
-        """Return what runs such feeds, and the feeds with a batch that it accepts.
+    def batch_key(self, tensors: Tensors) -> Hashable | None:
+        """Return what a run has in common with those it may join; None: it runs alone."""
+        layout = self._layout
+        return None if layout is None or self.spec.state else layout.key(tensors, list(self.spec.inputs))
 
-        Raises:   NetError if nothing was compiled for their sizes
+    def run_many(self, batch: Sequence[Tensors]) -> list[dict[str, Array]]:
+        """Run several utterances' tensors; return what `run` gives for each, in their order.
+
+        Those whose keys differ run one after the other.
+
+        Raises:   NetError if one of them cannot be run, and none is given back then; Cancelled if stopped
         """
+        results: dict[int, dict[str, Array]] = {}
+        for places in self._joining([self.batch_key(tensors) for tensors in batch]):
+            alone = len(places) == 1
+            found = [self.run(batch[places[0]])] if alone else self._run_together([batch[k] for k in places])
+            results.update(zip(places, found, strict=True))
+        return [results[place] for place in range(len(batch))]
+
+    def step_many(
+        self, walks: Sequence[CompiledRecurrence], batch: Sequence[Tensors]
+    ) -> list[dict[str, Array]]:
+        """Take the next step of several walks of this net; return what `step` gives for each, in their order.
+
+        Those whose keys differ step one after the other.
+
+        Raises:   NetError if one of them cannot be taken, Cancelled if stopped or one was closed; no walk has
+                  gone on then
+        """
+        places = [walk.place for walk in walks]
+        try:
+            for walk in walks:
+                walk.check_open()
+            return self._steps_of(walks, batch)
+        except BaseException:
+            for walk, place in zip(walks, places, strict=True):
+                walk.go_back(place)
+            raise
+
+    def _steps_of(
+        self, walks: Sequence[CompiledRecurrence], batch: Sequence[Tensors]
+    ) -> list[dict[str, Array]]:
+        keys = [walk.batch_key(tensors) for walk, tensors in zip(walks, batch, strict=True)]
+        results: dict[int, dict[str, Array]] = {}
+        for places in self._joining(keys):
+            # Always in the same order: the same walks find their states lying together.
+            places.sort(key=lambda place: walks[place].number)
+            found = self._step_together([walks[k] for k in places], [batch[k] for k in places])
+            results.update(zip(places, found, strict=True))
+        return [results[place] for place in range(len(batch))]
+
+    def _run_together(self, batch: Sequence[Tensors]) -> list[dict[str, Array]]:
+        spec, layout = self.spec, self._layout
+        assert layout is not None
+        feeds = [spec.pack(tensors) for tensors in batch]
+        steps = [self._steps(feed) for feed in feeds]
+        rows = self._rows(len(batch))
+        results = self._executable(max(steps), rows).run(layout.joined(feeds, rows))
+        return [
+            spec.unpack({name: layout.row(name, results[name], place, steps) for name in spec.outputs})
+            for place in range(len(batch))
+        ]
+
+    def _step_together(
+        self, walks: Sequence[CompiledRecurrence], batch: Sequence[Tensors]
+    ) -> list[dict[str, Array]]:
+        layout = self._layout
+        if len(walks) == 1 or layout is None:
+            return [walk.step(tensors) for walk, tensors in zip(walks, batch, strict=True)]
+        rows = self._rows(len(walks))
+        executable = self._executable(max(walk.steps for walk in walks), rows)
+        return step_together(layout, executable, rows, walks, batch)
+
+    def _joining(self, keys: Sequence[Hashable | None]) -> list[list[int]]:
+        """Return the places of those that go together: of one key, and at most as many as a batch holds."""
+        places: dict[Hashable, list[int]] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(("alone", place) if key is None else ("joins", key), []).append(place)
+        most = len(keys) if self._takes_any_batch else self.shapes.batch.largest or len(keys)
+        return [group[k : k + most] for group in places.values() for k in range(0, len(group), most)]
+
+    @cached_property
+    def _layout(self) -> BatchLayout | None:
+        most = None if self._takes_any_batch else self.shapes.batch.largest
+        return None if most == 1 else BatchLayout.of(self.spec)
+
+    def _rows(self, utterances: int) -> int:
+        """Return how many rows the batch of so many utterances has."""
+        if not self._has_batch:
+            return 1
+        if self._takes_any_batch and (utterances > 1 or not self.shapes.is_fixed):
+            return utterances
+        return self.shapes.batch.fit(utterances)
+
+    @cached_property
+    def _has_batch(self) -> bool:
+        return any(BATCH in tensor.axes for tensor in self.spec.inputs.values())
+
+    def _executable(self, steps: int, rows: int) -> Executable:
+        """Return what runs so many steps and rows; raise NetError if nothing was compiled for them."""
         if not self.shapes.is_fixed:
-            return self._any, dict(feeds)
-        steps = self._steps(feeds)
-        found = self._executables.get((steps, self._batch))
+            return self._any
+        found = self._executables.get((steps, self._rows(1) if self._takes_any_batch else rows))
         if found is None:
             axis = self.spec.ragged.axis if self.spec.ragged else ""
             raise NetError(
                 f"was compiled for {self.shapes.steps} {axis}, got {steps}; plan windows with its sizes",
                 where=f"net '{self.spec.name}'",
             )
-        return found, _batched(self.spec, feeds, self._batch)
-
-    @property
-    def _batch(self) -> int:
-        return self.shapes.batch.fit(1) if self.shapes.is_fixed else 1
+        return found
 
     def _steps(self, feeds: Mapping[str, Array]) -> int:
         ragged = self.spec.ragged
@@ -117,50 +219,6 @@ class CompiledNet:
             if ragged is not None and name in feeds and ragged.axis in tensor.axes:
                 return feeds[name].shape[tensor.axes.index(ragged.axis)]
         return 0
-
-
-class CompiledRecurrence:
-    """One utterance's walk through a recurrent net; its state never leaves the engine."""
-
-    def __init__(
-        self, spec: NetSpec, executable: Executable, begun: Mapping[str, Array], *, batch: int
-    ) -> None:
-        values = {name: executable.value(array) for name, array in begun.items()}
-        self._spec = spec
-        self._executable = executable
-        self._batch = batch
-        self._state = {name: values[name] for name in spec.state}
-        self._constant = {name: value for name, value in values.items() if name not in spec.state}
-        self._new = [name for name in spec.inputs if name not in values]
-        self._shown = list(spec.gives)
-        self._is_open = True
-
-    def step(self, tensors: Tensors) -> dict[str, Array]:
-        if not self._is_open:
-            raise Cancelled("step after close")
-        spec, executable = self._spec, self._executable
-        packed = _batched(spec, spec.pack(tensors, self._new), self._batch)
-        new = {name: executable.value(array) for name, array in packed.items()}
-        results = executable.run_values({**self._constant, **self._state, **new})
-        self._state = {name: results[after] for name, after in spec.state.items()}
-        return spec.unpack({name: executable.array(results[name]) for name in self._shown}, self._shown)
-
-    def close(self) -> None:
-        self._is_open = False
-        self._constant = {}
-        self._state = {}
-
-
-def _batched(spec: NetSpec, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:
-    """Return feeds of one utterance as a batch of so many, the same in each place."""
-    if batch == 1:
-        return dict(feeds)
-    return {
-        name: np.repeat(array, batch, axis=spec.inputs[name].axes.index(BATCH))
-        if BATCH in spec.inputs[name].axes
-        else array
-        for name, array in feeds.items()
-    }
 
 
 def _key(spec: NetSpec, axes: FixedAxes) -> Key:

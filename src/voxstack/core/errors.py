@@ -10,6 +10,8 @@
     ├── NetError         a net, or the runtime that runs it, failed
     │   └── TooLongError  an utterance has more steps than a net was compiled for
     ├── LawError         a stream's chunks do not add up to its whole
+    ├── BusyError        a service has no room for it now (has retry_after_s)
+    ├── DeadlineError    a request's time was over before its audio was made
     └── Cancelled        the work was stopped because its stream was closed
 
 Texts are for people: where, what was got, what is wanted, what to do. Fields are for programs.
@@ -20,8 +22,10 @@ from collections.abc import Iterable
 
 __all__ = [
     "AddonError",
+    "BusyError",
     "Cancelled",
     "ConfigError",
+    "DeadlineError",
     "ImporterError",
     "LawError",
     "NetError",
@@ -87,6 +91,22 @@ class TooLongError(NetError):
 
 class LawError(VoxstackError, AssertionError):
     """A StreamableBlock broke the streaming law."""
+
+
+class BusyError(VoxstackError):
+    """A service has no room for a request now; the same one may be asked again after `retry_after_s`."""
+
+    def __init__(self, what: str, *, retry_after_s: float, where: str = "") -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{what}; try again in {retry_after_s:.0f} s", where=where)
+
+
+class DeadlineError(VoxstackError):
+    """A request's time was over before all of its audio was made; `made_s` seconds of it were."""
+
+    def __init__(self, what: str, *, made_s: float = 0.0, where: str = "") -> None:
+        self.made_s = made_s
+        super().__init__(what, where=where)
 
 
 class Cancelled(VoxstackError):  # noqa: N818 - what was asked for, not a fault

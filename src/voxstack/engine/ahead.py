@@ -3,13 +3,13 @@
 import threading
 import weakref
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Self
 
 from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled
 from voxstack.engine.audio import Audio
-from voxstack.engine.listener import Listener
+from voxstack.engine.playback import Playback
 
 __all__ = ["Speech"]
 
@@ -27,17 +27,25 @@ class Speech:
         with voice.stream("Hello there.") as speech:
             for chunk in speech: ...
 
-    In:       listener  is told what was taken
+    In:       playback  is told what was taken
+              scope     who cancels it from elsewhere says why: that is what the listener's next call raises
+              over      is called once, when all work is done or stopped, in the thread that did it
     """
 
     def __init__(
-        self, chunks: Generator[Audio, None, None], listener: Listener, *, ahead_s: float = AHEAD_S
+        self,
+        chunks: Generator[Audio, None, None],
+        playback: Playback,
+        *,
+        ahead_s: float = AHEAD_S,
+        scope: CancelScope | None = None,
+        over: Callable[[], None] | None = None,
     ) -> None:
-        self._work = _Work(chunks, listener, ahead_s)
+        self._work = _Work(chunks, playback, ahead_s, scope or CancelScope(), over)
+        self._work.thread.start()
         # A listener who just forgets the iterator, or a program that ends, must not leave work running:
         # an engine that still computes while the interpreter goes down takes the process with it.
         self._forgotten = weakref.finalize(self, self._work.stop)
-        self._work.thread.start()
 
     def __iter__(self) -> "Speech":
         return self
@@ -59,21 +67,30 @@ class Speech:
 class _Work:
     """What a Speech and its thread share."""
 
-    def __init__(self, chunks: Generator[Audio, None, None], listener: Listener, ahead_s: float) -> None:
+    def __init__(
+        self,
+        chunks: Generator[Audio, None, None],
+        playback: Playback,
+        ahead_s: float,
+        scope: CancelScope,
+        over: Callable[[], None] | None,
+    ) -> None:
         self._chunks = chunks
-        self._listener = listener
+        self._playback = playback
         self._ahead_s = ahead_s
-        self._scope = CancelScope()
+        self._scope = scope
+        self._over = over
         self._changed = threading.Condition()
         self._ready: deque[Audio] = deque()
         self._ready_s = 0.0
         self._is_over = False
+        self._is_told = False
         self._error: BaseException | None = None
         self.thread = threading.Thread(target=self.run, name="voxstack-speech", daemon=True)
 
     def run(self) -> None:
         try:
-            with self._scope.active():
+            with self._scope.stopping(self.wake), self._scope.active():
                 for chunk in self._chunks:
                     with self._changed:
                         self._ready.append(chunk)
@@ -90,19 +107,27 @@ class _Work:
             self._error = error
         finally:
             self._chunks.close()
-            with self._changed:
-                self._is_over = True
-                self._changed.notify_all()
+            over, self._over = self._over, None
+            try:
+                if over is not None:
+                    over()
+            finally:
+                with self._changed:
+                    self._is_over = True
+                    self._changed.notify_all()
 
     def take(self) -> Audio:
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._is_over or self._scope.is_cancelled)
             if self._scope.is_cancelled:
+                is_told, self._is_told = self._is_told, True
+                if self._scope.why is not None and not is_told:
+                    raise self._scope.why
                 raise StopIteration
             if self._ready:
                 chunk = self._ready.popleft()
                 self._ready_s -= chunk.duration_s
-                self._listener.took(chunk.duration_s)
+                self._playback.took(chunk.duration_s)
                 self._changed.notify_all()
                 return chunk
             if self._error is not None:
@@ -110,10 +135,14 @@ class _Work:
                 raise error
             raise StopIteration
 
-    def stop(self) -> None:
-        self._scope.cancel()
+    def wake(self) -> None:
+        """Drop what is made and wake who waits, once the scope is cancelled."""
         with self._changed:
             self._ready.clear()
             self._changed.notify_all()
+
+    def stop(self) -> None:
+        self._scope.cancel()
+        self.wake()
         if threading.current_thread() is not self.thread:
             self.thread.join(STOPPING_S)

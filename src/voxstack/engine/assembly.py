@@ -1,29 +1,32 @@
 """Wire the stacks of several addons into one: a voice, the addons nested in it, its vocoder, its effects."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from voxstack.core.blocks import StreamableBlock
-from voxstack.core.errors import ConfigError, VoxstackError, WiringError
+from voxstack.core.errors import BusyError, ConfigError, VoxstackError, WiringError
 from voxstack.core.nets import Net
 from voxstack.core.ports import Array, Port, Ports
 from voxstack.core.site import Entry, Site
 from voxstack.engine.library import find_addon
-from voxstack.engine.nets import Running, load_nets, resolve
-from voxstack.engine.scheduled import in_line
+from voxstack.engine.nets import Running, load_nets, resolve, weights
 from voxstack.stack.addon import Addon
 from voxstack.stack.faults import Faults
 from voxstack.stack.nested import NestedAddon
 from voxstack.stack.wire import Block, Wired, wire_stack
 
-__all__ = ["Assembly", "Watch"]
+__all__ = ["Assembly", "Reserve", "Watch"]
 
 SPOKEN = {"pauses_ms", "normalise"}
 """What a front end says of text and time, not of ids."""
+
+
+Reserve: TypeAlias = Callable[[Mapping[Hashable, int]], None]
+"""Is told the bytes of nets, by their keys, before they are loaded; may refuse by raising."""
 
 
 class Watch(Protocol):
@@ -45,6 +48,7 @@ class Assembly:
     folders  where other addons are looked for first
     watch    what looks into it; without one, nothing does
     faults   is filled with what is wrong, which is not raised then
+    reserve  is told of nets before they are loaded
     nets     all that were loaded; another addon's stand under its name: "tone-vocoder/vocoder"
     wired    all blocks, inner ones first
     addons   the nested ones
@@ -55,6 +59,7 @@ class Assembly:
     folders: Sequence[str | Path] = ()
     watch: Watch | None = None
     faults: Faults | None = None
+    reserve: Reserve | None = None
     nets: dict[str, Net] = field(default_factory=dict[str, Net])
     wired: list[Wired] = field(default_factory=list[Wired])
     addons: list[Addon] = field(default_factory=list[Addon])
@@ -94,7 +99,9 @@ class Assembly:
         is_voice: bool = False,
     ) -> StreamableBlock:
         profile = resolve(addon, self.running, user=None if is_voice else self.voice)
-        nets = in_line(load_nets(addon, profile), profile)
+        if self.reserve is not None:
+            self.reserve(weights(addon, profile))
+        nets = load_nets(addon, profile)
         prefix = "" if is_voice else f"{addon.name}/"
         if self.watch is not None:
             nets = {name: self.watch.net(f"{prefix}{name}", net) for name, net in nets.items()}
@@ -129,6 +136,8 @@ class Assembly:
                 )
             try:
                 return self._nested(self.find(name, user=within[-1]), site, within)
+            except BusyError:  # no fault of this stack
+                raise
             except VoxstackError as error:
                 if error.where.startswith(site.path):
                     raise

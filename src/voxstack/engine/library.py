@@ -10,7 +10,7 @@ from voxstack.stack.addon import Addon, addon_paths, load_addon
 from voxstack.stack.files import MANIFEST, SUFFIX, open_files
 from voxstack.stack.strict import parse_json
 
-__all__ = ["find_addon", "folders", "installed", "names"]
+__all__ = ["candidates", "find_addon", "folders", "installed", "names"]
 
 VARIABLE = "VOXSTACK_ADDONS"
 
@@ -28,7 +28,7 @@ def installed(extra: Sequence[str | Path] = ()) -> tuple[dict[str, Addon], dict[
     """Return every addon that its name finds, and by path why the others are not used."""
     good: dict[str, Addon] = {}
     faults: dict[str, VoxstackError] = {}
-    for name, paths in _candidates(extra).items():
+    for name, paths in candidates(extra).items():
         for path in paths:
             try:
                 addon = load_addon(path)
@@ -50,7 +50,7 @@ def installed(extra: Sequence[str | Path] = ()) -> tuple[dict[str, Addon], dict[
 
 def names(extra: Sequence[str | Path] = ()) -> set[str]:
     """Return the names of all addons that are there, good or broken, by a look at their JSON alone."""
-    return set(_candidates(extra))
+    return set(candidates(extra))
 
 
 def find_addon(
@@ -77,7 +77,7 @@ def find_addon(
             raise RequestError("there is no addon at this path", where=text)
         return load_addon(path)
     error: VoxstackError | None = None
-    for candidate in _deciding(_candidates(extra).get(text, [])):
+    for candidate in _deciding(candidates(extra).get(text, [])):
         try:
             return load_addon(candidate)
         except VoxstackError as found:
@@ -99,7 +99,7 @@ def find_addon(
     raise RequestError(f"no {what}{suggest(text, known)}", where=kind)
 
 
-def _candidates(extra: Sequence[str | Path]) -> dict[str, list[Path]]:
+def candidates(extra: Sequence[str | Path]) -> dict[str, list[Path]]:
     """Return paths by the names in their JSON, best first: earlier folders, then those named alike."""
     found: dict[str, list[Path]] = {}
     for folder in folders(extra):

@@ -13,7 +13,7 @@ from voxstack.core.blocks import StreamableBlock
 from voxstack.core.errors import RequestError, VoxstackError, WiringError
 from voxstack.core.nets import Net
 from voxstack.core.ports import Port, Ports, differences
-from voxstack.engine.assembly import Assembly, Watch
+from voxstack.engine.assembly import Assembly, Reserve, Watch
 from voxstack.engine.deployed import check_names
 from voxstack.engine.fitting import Limits, limits_of
 from voxstack.engine.library import installed
@@ -70,6 +70,7 @@ def load_stack(
     vocoder: str | Path | None = None,
     watch: Watch | None = None,
     faults: Faults | None = None,
+    reserve: Reserve | None = None,
 ) -> Loaded:
     """Load an addon's nets, wire its stack, and put its vocoder under it.
 
@@ -81,27 +82,21 @@ def load_stack(
               watch    what looks into it; without one, nothing does
               faults   is filled with what is wrong with its stack, and only the rest is raised; what
                        comes back can be looked at then, but may not speak
+              reserve  is told of nets before they are loaded, and may refuse
     Raises:   ConfigError, WiringError, AddonError, NetError, RequestError; each says where
     """
     try:
-        return _load_stack(addon, running, folders=folders, vocoder=vocoder, watch=watch, faults=faults)
+        assembly = Assembly(addon, running, folders, watch, faults, reserve)
+        return _load_stack(assembly, vocoder=vocoder)
     except VoxstackError as error:
         if not error.where.startswith("$"):
             raise
         raise type(error)(error.what, where=f"{addon.name}: {error.where}") from error
 
 
-def _load_stack(
-    addon: Addon,
-    running: Running,
-    *,
-    folders: Sequence[str | Path],
-    vocoder: str | Path | None,
-    watch: Watch | None,
-    faults: Faults | None,
-) -> Loaded:
-    check_names(running.deployment, addon, folders)
-    assembly = Assembly(addon, running, folders, watch, faults)
+def _load_stack(assembly: Assembly, *, vocoder: str | Path | None) -> Loaded:
+    addon, running, faults = assembly.voice, assembly.running, assembly.faults
+    check_names(running.deployment, addon, assembly.folders)
     block = assembly.stack(addon, source=addon.source)
     below = None
     if addon.config.gives == "mel":

@@ -9,7 +9,7 @@ from voxstack.core.blocks import Stream, StreamableBlock, Timing
 from voxstack.core.nets import Net, NetSpec, Recurrence
 from voxstack.core.ports import Array, Ports, Tensors
 from voxstack.core.streams import length
-from voxstack.engine.net_around import NetAround
+from voxstack.engine.net_around import NetAround, WalkAround
 from voxstack.engine.pieces import Piece, current_piece
 from voxstack.engine.signals import Facts
 
@@ -55,23 +55,20 @@ class ObservedNet(NetAround):
         return {"net": self._name, "runtime": self.net.runtime, "precision": self.net.precision}
 
 
-class _ObservedWalk:
+class _ObservedWalk(WalkAround):
     """One utterance's walk through a recurrent net; its steps are told together, for each chunk."""
 
     def __init__(self, walk: Recurrence, facts: Facts) -> None:
-        self._walk = walk
+        super().__init__(walk)
         self._facts = facts
 
     def step(self, tensors: Tensors) -> dict[str, Array]:
         begun = time.perf_counter_ns()
-        results = self._walk.step(tensors)
+        results = self.walk.step(tensors)
         here = current_piece()
         if here is not None:
             here.stepped(self._facts, time.perf_counter_ns() - begun)
         return results
-
-    def close(self) -> None:
-        self._walk.close()
 
 
 class ObservedStack:

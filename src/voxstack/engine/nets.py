@@ -1,12 +1,12 @@
 """Make an addon's nets ready as a profile says: by which engine, at which sizes, compiled now or before."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxstack.core.compiled import CompiledNet, compiled, variants
+from voxstack.core.compiled import compiled, variants
 from voxstack.core.errors import AddonError, ConfigError, suggest
 from voxstack.core.executables import Executable, FixedAxes
 from voxstack.core.nets import Net
@@ -15,6 +15,8 @@ from voxstack.engine.artefacts import Artefacts, write_artefacts
 from voxstack.engine.cores import cores
 from voxstack.engine.library import folders
 from voxstack.engine.manifest import NetPlan
+from voxstack.engine.scheduled import ScheduledNet
+from voxstack.engine.scheduler import lane_of
 from voxstack.engine.shared import SHARED
 from voxstack.runtimes.named import choose_engine
 from voxstack.stack.addon import Addon
@@ -31,6 +33,7 @@ __all__ = [
     "plan_nets",
     "profile_names",
     "resolve",
+    "weights",
 ]
 
 EFFECTS = "effects: $.stack"
@@ -113,8 +116,7 @@ def load_nets(addon: Addon, profile: Profile) -> dict[str, Net]:
 
     def load(name: str) -> Net:
         plan = plans[name]
-        key = (plan.source, repr(plan.spec), plan.engine, plan.shapes, profile.artefacts)
-        return SHARED.get(key, lambda: _load(addon, profile, name, plan, compiled_nets))
+        return SHARED.get(_key(plan, profile), lambda: _load(addon, profile, name, plan, compiled_nets))
 
     with ThreadPoolExecutor(cores(), thread_name_prefix="voxstack-load") as pool:
         # Biggest first, so that no core waits at the end for a big one.
@@ -125,6 +127,16 @@ def load_nets(addon: Addon, profile: Profile) -> dict[str, Net]:
 def file_sizes(addon: Addon, profile: Profile) -> dict[str, int]:
     """Return the bytes of each net's file in the addon: the one that the profile chooses."""
     return {name: addon.files.size(plan.file) for name, plan in plan_nets(addon, profile).items()}
+
+
+def weights(addon: Addon, profile: Profile) -> dict[Hashable, int]:
+    """Return the bytes of each net's file by the net's key; nets of equal keys are one in memory."""
+    plans = plan_nets(addon, profile).values()
+    return {_key(plan, profile): addon.files.size(plan.file) for plan in plans}
+
+
+def _key(plan: NetPlan, profile: Profile) -> Hashable:
+    return plan.source, repr(plan.spec), plan.engine, plan.shapes, profile.artefacts
 
 
 def compile_nets(addon: Addon, profile: Profile, out: Path) -> list[Path]:
@@ -173,7 +185,7 @@ def _artefacts(addon: Addon, profile: Profile) -> Artefacts | None:
     return Artefacts.open(profile.artefacts, remedy=_remedy(addon, profile))
 
 
-def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefacts | None) -> CompiledNet:
+def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefacts | None) -> Net:
     if kept is None and plan.engine.needs_artefact:
         raise AddonError(
             f"runtime {plan.engine.name} compiles nothing while it serves; {_remedy(addon, profile)}, "
@@ -187,8 +199,9 @@ def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefa
             return plan.engine.build(plan.spec, data, axes)
         return plan.engine.restore(plan.spec, kept.read(name, plan, axes), axes)
 
-    threads = profile.choice(profile.of(plan.spec)).threads
-    return compiled(plan.spec, plan.shapes, make, threads=threads, locked=plan.engine.locks_sizes)
+    choice = profile.choice(profile.of(plan.spec))
+    net = compiled(plan.spec, plan.shapes, make, threads=choice.threads, locked=plan.engine.locks_sizes)
+    return ScheduledNet(net, lane_of(choice.device), threads=choice.threads)
 
 
 def _remedy(addon: Addon, profile: Profile) -> str:

@@ -1,25 +1,14 @@
 """Put a net's runs in line: each waits for its turn on the net's device."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from voxstack.core.nets import Net, Recurrence
 from voxstack.core.ports import Array, Tensors
 from voxstack.engine.net_around import NetAround
-from voxstack.engine.scheduler import Lane, Work, lane_of
-from voxstack.stack.profiles import Profile
+from voxstack.engine.scheduler import Lane, Work
 
-__all__ = ["ScheduledNet", "in_line"]
-
-
-def in_line(nets: Mapping[str, Net], profile: Profile) -> dict[str, Net]:
-    """Return nets whose runs wait for their turn, each on the device that a profile chooses for it."""
-    choices = {name: profile.choice(profile.of(net.spec)) for name, net in nets.items()}
-    return {
-        name: ScheduledNet(net, lane_of(choices[name].device), threads=choices[name].threads)
-        for name, net in nets.items()
-    }
-
+__all__ = ["ScheduledNet"]
 
 class ScheduledNet(NetAround):
     """A net whose runs and steps are run in a lane.
@@ -36,19 +25,20 @@ class ScheduledNet(NetAround):
         return self._lane.run(_Once(self.net, tensors), threads=self._threads)
 
     def begin(self, tensors: Tensors) -> Recurrence:
-        return _ScheduledWalk(self.net.begin(tensors), self._lane, self._threads)
+        return _ScheduledWalk(self.net, self.net.begin(tensors), self._lane, self._threads)
 
 
 class _ScheduledWalk:
     """One utterance's walk through a recurrent net, each step in its turn."""
 
-    def __init__(self, walk: Recurrence, lane: Lane, threads: int) -> None:
+    def __init__(self, net: Net, walk: Recurrence, lane: Lane, threads: int) -> None:
+        self._net = net
         self._walk = walk
         self._lane = lane
         self._threads = threads
 
     def step(self, tensors: Tensors) -> dict[str, Array]:
-        return self._lane.run(_Step(self._walk, tensors), threads=self._threads)
+        return self._lane.run(_Step(self._net, self._walk, tensors), threads=self._threads)
 
     def close(self) -> None:
         self._walk.close()
@@ -64,6 +54,10 @@ class _Once:
         self._net = net
         self._tensors = tensors
 
+    @property
+    def where(self) -> str:
+        return f"net '{self._net.spec.name}'"
+
     def alone(self) -> dict[str, Array]:
         return self._net.run(self._tensors)
 
@@ -77,9 +71,14 @@ class _Step:
     key: Hashable | None = None
     most = 1
 
-    def __init__(self, walk: Recurrence, tensors: Tensors) -> None:
+    def __init__(self, net: Net, walk: Recurrence, tensors: Tensors) -> None:
+        self._net = net
         self._walk = walk
         self._tensors = tensors
+
+    @property
+    def where(self) -> str:
+        return f"net '{self._net.spec.name}'"
 
     def alone(self) -> dict[str, Array]:
         return self._walk.step(self._tensors)

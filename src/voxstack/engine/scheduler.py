@@ -11,19 +11,19 @@ seconds of audio, does not hold up another listener's first word.
 """
 
 import contextvars
-import os
 import threading
 import time
 from collections.abc import Generator, Hashable, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from voxstack.core.cancel import CancelScope
-from voxstack.core.errors import Cancelled, VoxstackError
+from voxstack.core.errors import Cancelled, NetError, VoxstackError
 from voxstack.engine.cores import cores
-from voxstack.engine.listener import Listener
+from voxstack.engine.playback import Playback
+from voxstack.engine.priority import stand_back
 
 __all__ = ["Lane", "LaneState", "Work", "lane_of"]
 
@@ -33,8 +33,8 @@ ABOUT_TO_RUN_DRY_S = 0.12
 PATIENT_S = 0.5
 """With so much to hear, a listener does not notice a run that takes several times as long as it could."""
 
-NICENESS = 10
-"""Of threads for patient runs: beside an urgent one they get a tenth of a core, and never nothing."""
+HUNG_S = 60.0
+"""A run that takes longer is given up: its listener is told, and others get its core."""
 
 DEVICE_RUNS = 2
 """Runs at a time on a device with its own memory: one computes while another's tensors travel."""
@@ -43,14 +43,17 @@ DEVICE_RUNS = 2
 class Work(Protocol):
     """One net run that waits for its turn.
 
-    key   what runs at the same time may have in common, to be run as one batch; None: it runs alone
-    most  how many may be run as one
+    key    what runs at the same time may have in common, to be run as one batch; None: it runs alone
+    most   how many may be run as one
+    where  what it is, for messages
     """
 
     @property
     def key(self) -> Hashable | None: ...
     @property
     def most(self) -> int: ...
+    @property
+    def where(self) -> str: ...
     def alone(self) -> Any: ...
     def together(self, works: "Sequence[Work]") -> Sequence[Any]:
         """Run works of the same key, this one among them; return what each gives, in their order."""
@@ -71,23 +74,25 @@ class _Run:
 
     work: Work
     threads: int
-    listener: Listener | None
+    playback: Playback | None
     scope: CancelScope | None
     context: contextvars.Context
     came: float
     woken: threading.Event = field(default_factory=threading.Event)
+    began: float = 0.0
     is_granted: bool = False
     is_over: bool = False
+    is_lost: bool = False
     fellows: "list[_Run]" = field(default_factory=list["_Run"])
     result: Any = None
     error: BaseException | None = None
 
     def rank(self, now: float) -> tuple[int, float]:
         """Return what sorts runs, the most urgent first."""
-        if self.listener is None:
+        if self.playback is None:
             return 1, self.came
-        dry = self.listener.runs_dry_at()
-        if not self.listener.has_begun:
+        dry = self.playback.runs_dry_at()
+        if not self.playback.has_begun:
             return 1, dry
         return (0 if dry - now < ABOUT_TO_RUN_DRY_S else 2), dry
 
@@ -108,13 +113,14 @@ class Lane:
     As many again may be at work for patient listeners, in threads from which the others take the cores.
     """
 
-    def __init__(self, units: int, *, name: str = "cpu") -> None:
+    def __init__(self, units: int, *, name: str = "cpu", hung_s: float = HUNG_S) -> None:
         self.units = units
         self._name = name
+        self._hung_s = hung_s
         self._lock = threading.Lock()
         self._patient_came = threading.Condition(self._lock)
         self._waiting: list[_Run] = []
-        self._running = 0
+        self._running: set[_Run] = set()
         self._free = units
         self._free_for_patient = units
         self._workers = 0
@@ -123,7 +129,7 @@ class Lane:
     @property
     def state(self) -> LaneState:
         with self._lock:
-            return LaneState(self._running, len(self._waiting))
+            return LaneState(len(self._running), len(self._waiting))
 
     def run(self, work: Work, *, threads: int = 1) -> Any:
         """Return what a work gives, run when it is its turn.
@@ -134,19 +140,21 @@ class Lane:
         run = _Run(
             work=work,
             threads=max(1, min(threads, self.units)),
-            listener=Listener.current(),
+            playback=Playback.current(),
             scope=CancelScope.current(),
             context=contextvars.copy_context(),
             came=time.monotonic(),
         )
+        self._give_up_hung()
         with self._lock:
-            if not self._running and not self._waiting and self.units > 1:
-                # Nobody to be polite to; should somebody come, there is another core, or this is over soon.
+            is_alone = self.units > 1 and not self._running and not self._waiting
+            self._waiting.append(run)
+            if is_alone and run.is_patient(run.came):
+                # It spares itself the way to another thread; whoever comes meanwhile finds all units free.
                 run.threads = 0
+                self._choose(run, run.came)
                 self._grant(run)
-            else:
-                self._waiting.append(run)
-                self._hand_out()
+            self._hand_out()
         if not run.is_granted:
             self._wait(run)
         if run.is_granted:
@@ -159,10 +167,17 @@ class Lane:
         return run.result
 
     def _wait(self, run: _Run) -> None:
-        with ExitStack() as stack:
-            if run.scope is not None:
-                stack.enter_context(run.scope.stopping(lambda: self._withdraw(run)))
-            run.woken.wait()
+        try:
+            with ExitStack() as stack:
+                if run.scope is not None:
+                    stack.enter_context(run.scope.stopping(partial(self._withdraw, run)))
+                while not run.woken.wait(self._hung_s):
+                    self._give_up_hung()
+        except BaseException:  # cancelled before it could wait, or Ctrl-C
+            self._withdraw(run)
+            if run.is_granted:
+                self._release(run)
+            raise
 
     def _withdraw(self, run: _Run) -> None:
         """Let a run go whose stream was closed while it waited."""
@@ -175,14 +190,43 @@ class Lane:
         """Give a run its units: its own thread runs it."""
         run.is_granted = True
         self._free -= run.threads
-        self._running += 1
+        self._start(run)
         run.woken.set()
+
+    def _start(self, run: _Run) -> None:
+        run.began = time.monotonic()
+        self._running.add(run)
 
     def _release(self, run: _Run) -> None:
         with self._lock:
+            if not run.is_lost:
+                self._end(run)
+
+    def _end(self, run: _Run) -> None:
+        """Take back what a run was given, and hand it out again; the lock is held."""
+        self._running.discard(run)
+        if run.is_granted:
             self._free += run.threads
-            self._running -= 1
-            self._hand_out()
+        else:
+            self._free_for_patient += run.threads
+        self._hand_out()
+
+    def _give_up_hung(self) -> None:
+        """Let nobody wait any longer for runs that do not end; their threads cannot be freed."""
+        with self._lock:
+            now = time.monotonic()
+            hung = [run for run in self._running if now - run.began > self._hung_s]
+            for run in hung:
+                run.is_lost = True
+                if not run.is_granted:
+                    self._workers -= 1
+                self._end(run)
+        for run in hung:
+            error = NetError(f"has not ended after {self._hung_s:g} s and is given up", where=run.work.where)
+            for each in (run, *run.fellows):
+                each.give(error=error)
+                if each.scope is not None:
+                    each.scope.cancel()
 
     def _hand_out(self) -> None:
         """Give free units to the most urgent of those that wait; wake a worker if the rest is patient."""
@@ -219,15 +263,14 @@ class Lane:
 
     def _serve_patient(self) -> None:
         """Run what is patient, in a thread of low priority."""
-        _be_nice()
+        stand_back()
         while True:
             with self._lock:
                 run = self._next_patient()
             _execute(run)
-            with self._lock:
-                self._free_for_patient += run.threads
-                self._running -= 1
-                self._hand_out()
+            if run.is_lost:
+                return
+            self._release(run)
             del run  # and what it holds of a request that is over
 
     def _next_patient(self) -> _Run:
@@ -240,7 +283,7 @@ class Lane:
                 if first.threads <= self._free_for_patient:
                     self._choose(first, now)
                     self._free_for_patient -= first.threads
-                    self._running += 1
+                    self._start(first)
                     return first
             self._idle_workers += 1
             self._patient_came.wait()
@@ -249,16 +292,20 @@ class Lane:
 
 def _execute(run: _Run) -> None:
     """Run a work, and its fellows with it; each gets what it gave or raised."""
-    runs, run.fellows = [run, *run.fellows], []
+    runs = [run, *run.fellows]
     if len(runs) > 1:
         try:
             with _shared_scope(runs):
                 results = run.work.together([each.work for each in runs])
-        except VoxstackError:
-            pass  # one of them is at fault, or all were cancelled: each learns it alone
-        else:
             for each, result in zip(runs, results, strict=True):
                 each.give(result)
+        except VoxstackError:
+            pass  # one of them is at fault, or all were cancelled: each learns it alone
+        except BaseException as error:  # noqa: BLE001 - raised again in the requests' own threads
+            for each in runs:
+                each.give(error=error)
+            return
+        else:
             return
     for each in runs:
         each.context.run(_alone, each)
@@ -289,12 +336,6 @@ def _shared_scope(runs: Sequence[_Run]) -> Generator[None, None, None]:
                 stack.enter_context(run.scope.stopping(partial(leave, run)))
         stack.enter_context(scope.active())
         yield
-
-
-def _be_nice() -> None:
-    """Give this thread a lower priority, where the system has such a thing for threads (Linux)."""
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 _lanes: dict[str, Lane] = {}

@@ -12,8 +12,8 @@ from voxstack.core.text import Phonemes
 from voxstack.core.together import running_by
 from voxstack.engine.audio import Audio
 from voxstack.engine.fitting import Utterance
-from voxstack.engine.listener import Listener
 from voxstack.engine.plan import ChunkPlan
+from voxstack.engine.playback import Playback
 from voxstack.engine.sentences import Utterances
 from voxstack.engine.threads import at_once
 
@@ -29,7 +29,7 @@ class Session:
     In:       block      gives "samples"
               utterances  what is to be said
               controls    the request's tensors but for ids and utterance number
-              listener    for whom it is; None: one who takes each chunk at once
+              playback    for whom it is; None: one who takes each chunk at once
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Session:
         sample_rate: int,
         frame_samples: int,
         plan: ChunkPlan,
-        listener: Listener | None = None,
+        playback: Playback | None = None,
     ) -> None:
         self._block = block
         self._utterances = utterances
@@ -53,7 +53,7 @@ class Session:
         self._failure: Exception | None = None
         self._streams: list[Stream] = []
         self._events: list[Event] = []
-        self._listener = listener or Listener()
+        self._playback = playback or Playback()
 
     @property
     def seed(self) -> int:
@@ -85,7 +85,7 @@ class Session:
                     if len(samples) or (is_over and self._events):
                         events, self._events = tuple(self._events), []
                         chunk = Audio(samples, self._sample_rate, _span(current[1]), events)
-                        self._listener.made(chunk.duration_s)
+                        self._playback.made(chunk.duration_s)
                         yield chunk
                     if following is None and made * 1000 >= ENCODE_NEXT_AFTER_MS * self._sample_rate:
                         following = self._encode_ahead()
@@ -124,7 +124,7 @@ class Session:
             stream, utterance = current
             noticed = len(self._events)
             try:
-                with listening(self._noticed), self._listener.active():
+                with listening(self._noticed), self._playback.active():
                     samples = stream.read(size)["samples"]
             except TooLongError as error:
                 if not is_first:
@@ -161,8 +161,8 @@ class Session:
                 noticed = len(self._events)
                 try:
                     if wait:
-                        self._listener.begin()
-                    with running_by(at_once), self._listener.active():
+                        self._playback.begin()
+                    with running_by(at_once), self._playback.active():
                         stream = self._block.open(self._tensors(utterance), None)
                 except TooLongError as error:
                     del self._events[noticed:]

@@ -14,14 +14,14 @@ from voxstack.core.ports import Array
 from voxstack.core.site import Entry
 from voxstack.core.text import FrontEnd
 from voxstack.engine.ahead import Speech
-from voxstack.engine.assembly import Watch
+from voxstack.engine.assembly import Reserve, Watch
 from voxstack.engine.audio import Audio
 from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
-from voxstack.engine.listener import Listener
 from voxstack.engine.loading import Loaded, load_stack
 from voxstack.engine.nets import Running
 from voxstack.engine.plan import ChunkPlan
+from voxstack.engine.playback import Playback
 from voxstack.engine.sentences import ArrivingText, Utterances, WrittenText
 from voxstack.engine.session import Session
 from voxstack.engine.telemetry import Telemetry, Together, open_observer
@@ -30,7 +30,7 @@ from voxstack.stack.deployment import load_deployment
 if TYPE_CHECKING:
     from voxstack.engine.observing import Observer
 
-__all__ = ["Voice", "load", "open_voice"]
+__all__ = ["Voice", "load", "open_voice", "run_as"]
 
 SEED_BITS = 63
 
@@ -63,14 +63,26 @@ def load(
     Raises:   RequestError if there is no such voice; AddonError, ConfigError, WiringError or NetError
               if its addon is broken
     """
+    running = run_as(profile, threads=threads, deployment=deployment, artefacts=artefacts, effects=effects)
+    return open_voice(
+        name_or_path, running, folders=folders, vocoder=vocoder, watch=watch, telemetry=telemetry
+    )
+
+
+def run_as(
+    profile: str | None = None,
+    *,
+    threads: int | None = None,
+    deployment: str | Path | None = None,
+    artefacts: str | Path | None = None,
+    effects: Sequence[Entry] | None = None,
+) -> Running:
+    """Return in one value how nets run, each part as `load` takes it."""
     if threads is not None and threads < 1:
         raise RequestError(f"got {threads}, want 1 or more", where="threads")
     compiled = None if artefacts is None else Path(artefacts)
     chosen = None if effects is None else tuple(effects)
-    running = Running(profile, load_deployment(deployment), compiled, threads, chosen)
-    return open_voice(
-        name_or_path, running, folders=folders, vocoder=vocoder, watch=watch, telemetry=telemetry
-    )
+    return Running(profile, load_deployment(deployment), compiled, threads, chosen)
 
 
 def open_voice(
@@ -81,8 +93,12 @@ def open_voice(
     vocoder: str | Path | None = None,
     watch: Watch | None = None,
     telemetry: Telemetry | str | bool | None = None,
+    reserve: Reserve | None = None,
 ) -> "Voice":
-    """Return a voice as `load` does, with all that says how its nets run in one value."""
+    """Return a voice as `load` does, with all that says how its nets run in one value.
+
+    In:       reserve  is told of nets before they are loaded, and may refuse
+    """
     folders = [folders] if isinstance(folders, str | Path) else folders
     addon = find_addon(name_or_path, folders)
     if addon.config.takes is not None:
@@ -90,7 +106,9 @@ def open_voice(
     observer = open_observer(telemetry, running.deployment, voice=addon.name, profile=running.name)
     if observer is not None:
         watch = observer if watch is None else Together((observer, watch))
-    loaded = load_stack(addon, running=running, folders=folders, vocoder=vocoder, watch=watch)
+    loaded = load_stack(
+        addon, running=running, folders=folders, vocoder=vocoder, watch=watch, reserve=reserve
+    )
     return Voice(loaded, observer=observer)
 
 
@@ -143,7 +161,7 @@ class Voice:
         In:       controls  what the voice lists (speed, speaker …) and `seed`, an integer (default 0)
         Raises:   RequestError if a control is unknown or out of range, or nothing can be spoken
         """
-        return Audio.joined(self._chunks(text, controls, is_stream=False), self.sample_rate)
+        return Audio.joined(self.answer(text, controls, is_stream=False), self.sample_rate)
 
     def stream(self, text: str | Iterable[str], **controls: float | str) -> Speech:
         """Return an iterator of audio chunks, the first as early as can be.
@@ -152,12 +170,34 @@ class Voice:
                   controls  as for `say`
         Raises:   RequestError as `say`, at once for controls, at the first chunk for text
         """
-        listener = Listener(is_ahead=True)
-        return Speech(self._chunks(text, controls, is_stream=True, listener=listener), listener)
+        playback = Playback(is_ahead=True)
+        return Speech(self.answer(text, controls, is_stream=True, playback=playback), playback)
 
     def chunks(self, text: str | Iterable[str], **controls: float | str) -> Generator[Audio, None, None]:
         """Return a generator of audio chunks that works only while it is asked, in the caller's thread."""
-        return self._chunks(text, controls, is_stream=True)
+        return self.answer(text, controls, is_stream=True)
+
+    def answer(
+        self,
+        text: str | Iterable[str],
+        controls: dict[str, float | str],
+        *,
+        is_stream: bool,
+        playback: Playback | None = None,
+    ) -> Generator[Audio, None, None]:
+        """Return a generator of a request's audio, which works in the thread that asks it.
+
+        In:       is_stream  whether somebody listens while it is made
+                  playback   of the listener; None: who asks takes and plays each chunk at once
+        Raises:   RequestError as `say`, at once for controls
+        """
+        if self._observer is None:
+            return self._session(text, self.tensors(controls), playback).chunks()
+
+        def ask(said: str | Iterable[str]) -> Session:
+            return self._session(said, self.tensors(controls), playback)
+
+        return self._observer.request(text, ask, is_stream=is_stream)
 
     def warm_up(self) -> None:
         """Do now what the first request would wait for: load the front end, run every net once.
@@ -165,7 +205,7 @@ class Voice:
         A service calls it before it says that it is ready; a program that speaks once need not.
         """
         with contextlib.suppress(RequestError):  # a voice may have no sounds for numbers
-            for _ in self._session(WARM_UP_TEXT, self.tensors({})).chunks():  # nobody's request
+            for _ in self._session(WARM_UP_TEXT, self.tensors({}), Playback.nobody()).chunks():
                 pass
 
     def tensors(self, controls: dict[str, float | str]) -> dict[str, Array]:
@@ -208,24 +248,8 @@ class Voice:
             raise RequestError(f"got a {type(text).__name__}, want a str or an iterable of str", where="text")
         return ArrivingText(text, self.front, fitting)
 
-    def _chunks(
-        self,
-        text: str | Iterable[str],
-        controls: dict[str, float | str],
-        *,
-        is_stream: bool,
-        listener: Listener | None = None,
-    ) -> Generator[Audio, None, None]:
-        if self._observer is None:
-            return self._session(text, self.tensors(controls), listener).chunks()
-
-        def ask(said: str | Iterable[str]) -> Session:
-            return self._session(said, self.tensors(controls), listener)
-
-        return self._observer.request(text, ask, is_stream=is_stream)
-
     def _session(
-        self, text: str | Iterable[str], tensors: dict[str, Array], listener: Listener | None = None
+        self, text: str | Iterable[str], tensors: dict[str, Array], playback: Playback | None = None
     ) -> Session:
         rate = self.loaded.addon.frame_rate
         return Session(
@@ -235,7 +259,7 @@ class Voice:
             sample_rate=self.sample_rate,
             frame_samples=math.ceil(self.sample_rate / rate) if rate else 1,
             plan=self.plan,
-            listener=listener,
+            playback=playback,
         )
 
 

@@ -14,7 +14,7 @@ from voxstack.core.blocks import SequenceBlock, Stream, StreamableBlock
 from voxstack.core.nets import Net, Recurrence
 from voxstack.core.ports import Array, Tensors
 from voxstack.core.streams import length
-from voxstack.engine.net_around import NetAround
+from voxstack.engine.net_around import NetAround, WalkAround
 from voxstack.engine.recording import CHUNKS, UTTERANCE, Lane, Recording, current_recording, recording
 
 __all__ = ["Watcher"]
@@ -109,20 +109,17 @@ class _SeenNet(NetAround):
         return _SeenRecurrence(self._lane, walk, seen)
 
 
-class _SeenRecurrence:
+class _SeenRecurrence(WalkAround):
     """One utterance's walk through a recurrent net, each step noted down."""
 
     def __init__(self, lane: str, walk: Recurrence, seen: Recording) -> None:
+        super().__init__(walk)
         self._lane = lane
-        self._walk = walk
         self._seen = seen
 
     def step(self, tensors: Tensors) -> dict[str, Array]:
         with self._seen.span(self._lane, "step"):
-            return self._walk.step(tensors)
-
-    def close(self) -> None:
-        self._walk.close()
+            return self.walk.step(tensors)
 
 
 class _SeenBlock:

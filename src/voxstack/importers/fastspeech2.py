@@ -1,13 +1,14 @@
 """Cut a parallel mel model with durations into text encoder, duration net, frame decoder and postnet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.batching import batch_fact, freed
 from voxstack.importers.cut_net import CutNet, net_of, ragged, ragged_whole
 from voxstack.importers.fastspeech2_landmarks import Landmarks, find_landmarks
 from voxstack.importers.fastspeech2_parity import check_parallel
@@ -50,12 +51,17 @@ def import_model(source: Source, out: Path) -> AddonReport:
               change what they say when they are padded
     """
     parts = cut_parallel(source.model)
+    symbols = parts.marks.symbols
+    parts = replace(parts, nets=freed(parts.nets, symbols=symbols))
     parity = check_parallel(parts.whole, parts.marks, {name: net.model for name, net in parts.nets.items()})
     controls = {"speed": FACTOR, **dict.fromkeys(parts.marks.factors, FACTOR)}
     if parts.marks.dropouts:
         controls["noise"] = NOISE
-    padding = check_padding(parts.nets, symbols=parts.marks.symbols)
-    facts = [("chain vs. model", f"{parity:.1e} greatest difference, equal durations"), padding_fact(padding)]
+    facts = [
+        ("chain vs. model", f"{parity:.1e} greatest difference, equal durations"),
+        padding_fact(check_padding(parts.nets, symbols=symbols)),
+        batch_fact(parts.nets, symbols=symbols),
+    ]
     if parts.marks.most_frames:
         seconds = parts.marks.most_frames * source.mel.hop / source.mel.sample_rate
         facts.append(("longest", f"{seconds:.1f} s in one utterance, as its table of positions is long"))

@@ -10,6 +10,7 @@ import onnx
 from onnxruntime import InferenceSession
 
 from voxstack.core.errors import ImporterError
+from voxstack.importers.batching import batch_fact, freed
 from voxstack.importers.cut_net import CutNet, net_of, ragged, ragged_whole
 from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.graph import Constant, Edge, Graph
@@ -81,6 +82,7 @@ def import_model(source: Source, out: Path) -> AddonReport:
     """
     parts = cut_attention(source.model)
     symbols = _symbols(Graph.read(source.model), parts.inputs)
+    parts = replace(parts, nets=freed(parts.nets, symbols=symbols))
     try:
         steps, difference = check_attention(source, parts)
     except (
@@ -94,6 +96,7 @@ def import_model(source: Source, out: Path) -> AddonReport:
         ("frames a step", str(parts.framing.per_step)),
         ("loop vs. model", f"{difference:.1e} greatest difference, same frames in {steps} steps"),
         padding_fact(check_padding(parts.nets, symbols=symbols)),
+        batch_fact(parts.nets, symbols=symbols),
     ]
     return write_voice(
         source,

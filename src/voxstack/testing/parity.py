@@ -14,7 +14,7 @@ from voxstack.core.ports import Array, Tensors
 from voxstack.core.streams import EVERYTHING
 from voxstack.core.whole import plan_whole, run_whole, steps_of
 from voxstack.engine.loading import Loaded, load_stack
-from voxstack.engine.net_around import NetAround
+from voxstack.engine.net_around import NetAround, WalkAround
 from voxstack.engine.nets import Running
 from voxstack.stack.addon import Addon
 from voxstack.stack.profiles import DEFAULT
@@ -211,20 +211,17 @@ class _Witness(NetAround):
         }
 
 
-class _WitnessedWalk:
+class _WitnessedWalk(WalkAround):
     """A walk that keeps what its first steps were given."""
 
     def __init__(self, walk: Recurrence, kept: list[Tensors]) -> None:
-        self._walk = walk
+        super().__init__(walk)
         self._kept = kept
 
     def step(self, tensors: Tensors) -> dict[str, Array]:
         if len(self._kept) < MOST_STEPS:
             self._kept.append(dict(tensors))
-        return self._walk.step(tensors)
-
-    def close(self) -> None:
-        self._walk.close()
+        return self.walk.step(tensors)
 
 
 def _elements(tensors: Tensors) -> int:

@@ -1,16 +1,17 @@
 """Know when a request's listener runs dry: the moment by which its next audio must be there."""
 
+import math
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["Listener"]
+__all__ = ["Playback"]
 
-_current: ContextVar["Listener | None"] = ContextVar("voxstack_listener", default=None)
+_current: ContextVar["Playback | None"] = ContextVar("voxstack_playback", default=None)
 
 
-class Listener:
+class Playback:
     """Who hears a request, and plays what it has taken as it comes.
 
     Times are those of `time.monotonic`. What is made and not taken yet waits for the listener, who may
@@ -26,8 +27,15 @@ class Listener:
         self._plays_until: float | None = None
         self._waiting_s = 0.0
 
+    @classmethod
+    def nobody(cls) -> "Playback":
+        """Return one for work that nobody waits for: all other work goes first."""
+        playback = cls()
+        playback._plays_until = math.inf
+        return playback
+
     @staticmethod
-    def current() -> "Listener | None":
+    def current() -> "Playback | None":
         """Return the one for whom this context works."""
         return _current.get()
 
