@@ -36,7 +36,6 @@ SOURCE = ROOT / "src"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-AS_MODULE = re.compile(r"<!-- examples: run as the module (\w+) -->")
 
 
 class DocstringsOfModule(PythonDocStringDocument):
@@ -66,6 +65,21 @@ def run_shell(example: Example) -> None:
         run_line(line)
 
 
+def apply_diff(example: Example) -> None:
+    """Do to the file that a diff block names what a reader does by hand; drop the module made of it."""
+    head, *hunks = re.split(r"^@@\n", example.parsed, flags=re.MULTILINE)
+    file = Path(re.fullmatch(r"--- (\S+)\n\+\+\+ \1\n", head)[1])  # pyright: ignore[reportOptionalSubscript]
+    text = file.read_text(encoding="utf-8")
+    for hunk in hunks:
+        lines = [line or " " for line in hunk.splitlines()]
+        before = "".join(f"{line[1:]}\n" for line in lines if line[0] in " -")
+        after = "".join(f"{line[1:]}\n" for line in lines if line[0] in " +")
+        assert text.count(before) == 1, f"{file} has no such place, or several:\n{before}"
+        text = text.replace(before, after)
+    file.write_text(text, encoding="utf-8")
+    sys.modules.pop(file.stem, None)
+
+
 def run_line(line: str) -> str | None:
     """Run a command that needs but toy voices or nothing, and return what it wrote; leave others alone."""
     words = shlex.split(line, comments=True)
@@ -93,6 +107,7 @@ IN_PAGES = Sybil(
         PythonCodeBlockParser(doctest_optionflags=OPTIONS),
         CodeBlockParser("console", run_console),
         CodeBlockParser("sh", run_shell),
+        CodeBlockParser("diff", apply_diff),
     ],
     document_types={".md": Document},
 )
@@ -124,6 +139,10 @@ def install(file: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["[voxstack.blocks]", *(f"{name} = {target}" for name, target in entries.items())]
     (folder / "entry_points.txt").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(desk)
+    monkeypatch.syspath_prepend(file.parent)
+    for module in file.parent.glob("*.py"):
+        monkeypatch.setitem(sys.modules, module.stem, None)  # so that it is taken away in the end
+        del sys.modules[module.stem]
     monkeypatch.setattr(REGISTRY, "_loaders", dict(REGISTRY._loaders))
     monkeypatch.setattr(REGISTRY, "_packages_read", False)
 
@@ -131,18 +150,14 @@ def install(file: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("page", pages_with_examples(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_examples_of_a_page_run(page, desk, monkeypatch):
     document = IN_PAGES.parse(page)
-    module = ModuleType("example")
-    if named := AS_MODULE.search(document.text):
-        module = ModuleType(named.group(1))
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    document.namespace = vars(module)
+    document.namespace = vars(ModuleType("example"))
     installed: set[Path] = set()
     for example in document:
         example.evaluate()
         for project in set(desk.glob("*/pyproject.toml")) - installed:
             install(project, desk, monkeypatch)
             installed.add(project)
-    assert bool(named) == bool(installed)
+    assert bool(installed) == ("voxstack new block" in document.text and "```diff" in document.text)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.relative_to(SOURCE).as_posix())
@@ -179,16 +194,16 @@ def test_the_deployment_file_of_the_page_says_what_it_says_of_joe(tmp_path):
     }
 
 
-def test_the_block_that_a_reader_types_passes_its_test(desk):
-    """The page's first two Python blocks are the package's two files."""
-    page = (ROOT / "docs" / "how-to" / "write-a-block.md").read_text(encoding="utf-8")
-    module, test = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[:2]
+def test_the_block_that_a_reader_makes_passes_its_test_and_is_little_to_type(desk):
+    page = ROOT / "docs" / "how-to" / "write-a-block.md"
     assert run(["new", "block", "FadeIn"])[0] == 0
     folder = desk / "voxstack-fade-in"
-    for name, text in {"voxstack_fade_in.py": module, "test_voxstack_fade_in.py": test}.items():
-        assert f"{folder.name}/{name}` be:" in page
-        assert (folder / name).exists()
-        (folder / name).write_text(text, encoding="utf-8")
+    diffs = [example for example in IN_PAGES.parse(page) if str(example.parsed).startswith("--- ")]
+    for diff in diffs:
+        diff.evaluate()
+    lines = [line for diff in diffs for line in diff.parsed.splitlines()]
+    typed = [line[1:].strip() for line in lines if line.startswith("+") and not line.startswith("+++")]
+    assert 500 < sum(len(line) + 1 for line in typed) < 1500
     for command in (
         ["pytest", "-q", "-p", "no:cacheprovider"],
         ["ruff", "check"],
@@ -197,6 +212,18 @@ def test_the_block_that_a_reader_types_passes_its_test(desk):
         words = [sys.executable, "-m", *command, folder.name]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_the_page_says_of_a_block_that_is_not_installed_is_what_is_printed(desk):
+    folder = desk / "addons" / "tone-vocoder-fading"
+    shutil.copytree("examples/addons/tone-vocoder", folder)
+    addon = json.loads((folder / "addon.json").read_text(encoding="utf-8"))
+    addon |= {"name": "tone-vocoder-fading", "stack": [*addon["stack"], {"type": "FadeIn", "length_ms": 20}]}
+    (folder / "addon.json").write_text(json.dumps(addon), encoding="utf-8")
+    code, output = run(["check", "tone-vocoder-fading"])
+    [told] = [line for line in output.splitlines() if line.startswith("BAD")]
+    assert code == 1
+    assert told in (ROOT / "docs" / "how-to" / "write-a-block.md").read_text(encoding="utf-8")
 
 
 def test_the_stack_that_the_readme_shows_is_that_of_the_toy_voice():

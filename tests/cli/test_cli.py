@@ -1,6 +1,7 @@
 """The command line does what its help says, and refuses in one line."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,7 @@ def test_say_json_is_one_object_with_units_in_its_names(capsys, tmp_path):
         "rtf",
         "chunks",
         "seed",
+        "full_scale_share",
         "out",
         "events",
     }
@@ -143,6 +145,22 @@ def test_say_takes_a_path_a_file_and_standard_input(tmp_path):
             ["abc", "--voice", "tone", "--json", "--effects", "no.json"],
             "RequestError: no.json: cannot be read",
         ),
+        (
+            ["abc", "--voice", "tone", "--json", "--effects", "eff.txt"],
+            "RequestError: --effects: got 'eff.txt'; a file of effects must end in .json",
+        ),
+        (
+            ["abc", "--voice", "tone", "--json", "--effects", "./d.toml"],
+            "RequestError: --effects: got './d.toml'; a file of effects must end in .json",
+        ),
+        (
+            ["abc", "--voice", "tone", "--json", "--effects", ""],
+            "RequestError: --effects: got nothing (a variable that is not set?); '[]' is how to say none",
+        ),
+        (
+            ["abc", "--voice", "tone", "--json", "--effects", "Limiter,,Limiter"],
+            "RequestError: --effects: got 'Limiter,,Limiter', in which a name is missing at a comma",
+        ),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(capsys, words, message):
@@ -203,13 +221,33 @@ def test_every_command_tells_an_event_in_the_same_words(capsys, tmp_path):
         assert other[0]["audio_s"] == pytest.approx(event["audio_s"], abs=0.01)
 
 
-def test_no_audio_is_no_reason_to_fail(capsys, tmp_path, monkeypatch):
-    from voxstack.engine.voice import Voice
+def test_no_audio_is_no_reason_to_fail_and_is_told(capsys, tmp_path):
+    nothing = [{"type": "Gain", "gain_db": -60}, {"type": "TrimSilence", "most_ms": 10_000}]
+    words = ["abc", "--voice", "tone", "--out", tmp_path / "t.wav", "--effects", json.dumps(nothing)]
+    code, printed, err = say(capsys, *words)
+    assert (code, err) == (
+        0,
+        "voxstack: no audio came out: the text says nothing, or a block let nothing pass\n",
+    )
+    assert "first audio       none\nreal-time factor  - (0.0 s of audio in " in printed
 
-    monkeypatch.setattr(Voice, "answer", lambda *asked, **how: (chunk for chunk in ()))
-    code, printed, err = say(capsys, "abc", "--voice", "tone", "--out", tmp_path / "t.wav")
-    assert (code, err) == (0, "")
-    assert "real-time factor  - (0.0 s of audio in " in printed
+
+def test_audio_that_is_cut_off_is_told_with_its_share(capsys, tmp_path):
+    words = ["abc", "--voice", "tone", "--out", tmp_path / "t.wav"]
+    loud = ["--effects", '[{"type": "Gain", "gain_db": 60}]']
+    code, _, err = say(capsys, *words, *loud)
+    assert code == 0
+    [share] = re.findall(
+        r"^voxstack: ([\d.]+)% of the samples are at full scale, where they are cut off; "
+        r"lower the gain, or put a Limiter behind it$",
+        err.strip(),
+    )
+    samples, _ = soundfile.read(tmp_path / "t.wav")
+    assert float(share) / 100 == pytest.approx(np.mean(np.abs(samples) >= 32767 / 32768), abs=1e-3)
+    _, printed, _ = say(capsys, *words, *loud, "--json")
+    assert json.loads(printed)["full_scale_share"] == pytest.approx(float(share) / 100, abs=1e-3)
+    _, printed, err = say(capsys, *words, "--json")
+    assert (json.loads(printed)["full_scale_share"], err) == (0, "")
 
 
 def test_a_voice_that_reads_along_says_nothing_on_standard_error(capsys):
@@ -348,9 +386,10 @@ def test_pack_and_graph_refuse_names_that_promise_another_format(capsys, tmp_pat
 
 
 def test_what_the_system_refuses_is_one_line_and_exit_code_1(capsys, tmp_path):
-    graph = tmp_path / "no" / "tone.svg"
-    code, _, err = run(capsys, "inspect", "tone", "--addons", ADDONS, "--graph", graph)
-    assert (code, err) == (1, f"{graph}: No such file or directory\n")
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "package"
+    code, _, err = run(capsys, "new", "block", "Mine", "--out", out)
+    assert (code, err) == (1, f"{out}: Not a directory\n")
 
 
 def test_a_terminated_command_takes_its_half_written_file_away(tmp_path):

@@ -319,3 +319,13 @@ def test_a_voice_without_audio_is_a_page_too(capsys, tmp_path, monkeypatch):
     assert (code, err) == (0, "")
     assert printed.splitlines()[1].split()[:3] == ["tone", "-", "-"]
     assert len(Page(out).all("audio")) == 1
+
+
+def test_effects_stand_behind_every_voice(capsys, tmp_path):
+    words = ["tone", "tone-attention", "abc", "--out", tmp_path / "c.html", "--json"]
+    _, printed, _ = compare(capsys, *words)
+    plain = json.loads(printed)["voices"]
+    code, printed, _ = compare(capsys, *words, "--effects", '[{"type": "Resample", "sample_rate": 8000}]')
+    assert code == 0
+    assert [voice["sample_rate"] for voice in plain] == [16_000, 16_000]
+    assert [voice["sample_rate"] for voice in json.loads(printed)["voices"]] == [8_000, 8_000]

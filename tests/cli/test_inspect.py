@@ -116,6 +116,33 @@ def test_a_bucket_is_waited_for_as_a_whole(capsys):
     assert decoder["latency_ms"] == size * 10
 
 
+def test_branches_are_called_by_their_keys(capsys):
+    _, printed, _ = inspect(capsys, "tone-ab")
+    blocks = [line.strip().split("  ")[0] for line in printed.splitlines()]
+    begin = blocks.index("Compare")
+    assert blocks[begin + 1] == "a: StreamableStack"
+    assert "b: StreamableStack" in blocks[begin + 2 :]
+
+
+def test_a_block_that_adds_no_delay_says_so(capsys):
+    _, printed, _ = inspect(capsys, "tone-ab", "--json")
+    tap = next(row for row in json.loads(printed)["blocks"] if row["type"] == "Tap")
+    assert (tap["waits_for"], tap["latency_ms"]) == (None, 0)
+    _, table, _ = inspect(capsys, "tone-ab")
+    [line, *_] = [line for line in table.splitlines() if line.strip().startswith("Tap")]
+    assert line.endswith("100 Hz             0 ms")
+    _, drawn, _ = inspect(capsys, "tone-ab", "--graph", "-")
+    assert '["Tap<br/>1 → 1"]' in drawn
+
+
+def test_a_picture_that_cannot_be_written_costs_one_line(capsys, tmp_path):
+    code, table, err = inspect(capsys, "tone", "--graph", tmp_path / "none" / "a.svg")
+    assert code == 2
+    assert table.startswith("BLOCK")
+    assert "cannot be written" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_the_flowchart_goes_to_standard_output_alone_or_to_a_file(capsys, tmp_path):
     code, printed, err = inspect(capsys, "tone", "--graph", "-")
     assert (code, err) == (0, "")
@@ -152,6 +179,16 @@ def test_json_says_what_is_wrong_and_where(capsys, edited):
     )
     [row] = [row for row in report["blocks"] if row["faults"]]
     assert (row["type"], row["faults"]) == ("Decoder", [fault["message"]])
+
+
+def test_what_may_only_follow_from_another_fault_is_marked_as_that(capsys, edited):
+    def change(config):
+        config["stack"][0]["sequence_block"]["type"] = "Encodrs"
+
+    _, printed, _ = inspect(capsys, edited(change))
+    names = [line.strip().partition("  ")[0] for line in printed.splitlines()]
+    assert "Encodrs (wrong)" in names
+    assert "Upsampler (perhaps wrong)" in names
 
 
 def test_a_block_that_finds_nothing_to_work_on_is_the_one_that_is_marked(capsys, edited):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -131,6 +132,13 @@ def test_a_streamable_block_stands_in_a_stack_by_its_name(made, installed, wire_
     assert np.abs(half).max() > 0
 
 
+def test_its_readme_hears_a_streamable_block_by_effects_and_sends_a_sequence_block_to_an_addon(made):
+    text = (made("MadeQuieter", "streamable") / "README.md").read_text()
+    [entries] = re.findall(r"--effects '(.*)'$", text, re.MULTILINE)
+    assert json.loads(entries) == [json.loads(text.partition("```json\n")[2].partition("```")[0])]
+    assert "--effects" not in (made("MadeLonger", "sequence") / "README.md").read_text()
+
+
 def test_a_sequence_block_stands_in_a_stack_as_its_readme_shows(
     made, installed, wire_addon, tone, request_tensors
 ):
@@ -149,7 +157,14 @@ def test_a_sequence_block_stands_in_a_stack_as_its_readme_shows(
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("fade_in", "FadeIn"), ("fadeIn", "FadeIn"), ("fade in 2", "FadeIn2"), ("3d", "D"), ("", "FadeIn")],
+    [
+        ("fade_in", "FadeIn"),
+        ("fadeIn", "FadeIn"),
+        ("fade in 2", "FadeIn2"),
+        ("3d", "D"),
+        ("", "FadeIn"),
+        ("größe", "Groesse"),
+    ],
 )
 def test_a_name_that_is_not_camel_case_is_refused_with_one_that_is(capsys, name, wanted):
     assert fault(capsys, name) == (

@@ -12,6 +12,8 @@ pytestmark = pytest.mark.end_to_end
 
 ADDONS = Path(__file__).parents[2] / "examples" / "addons"
 
+NOTHING_LEFT = [{"type": "Gain", "gain_db": -60}, {"type": "TrimSilence", "most_ms": 10_000}]
+
 
 def trace(capsys, *words):
     """Return exit code, standard output and standard error of a call."""
@@ -122,8 +124,8 @@ def test_one_screen_says_where_the_time_went(capsys, tmp_path):
     assert code == 0
     lines = printed.splitlines()
     heads = re.split(r"\s{2,}", lines[0])
-    assert heads == ["NET", "RUNS", "TOTAL MS", "SHARE", "RUNS BEFORE AUDIO", "MS BEFORE AUDIO"]
-    assert {line.split("  ")[0] for line in lines[1:7]} == {
+    assert heads == ["NET OR BLOCK", "RUNS", "TOTAL MS", "SHARE", "RUNS BEFORE AUDIO", "MS BEFORE AUDIO"]
+    assert {line.split("  ")[0] for line in lines[1 : lines.index("")] if line[0] != " "} == {
         "text",
         "durations",
         "decoder",
@@ -135,6 +137,30 @@ def test_one_screen_says_where_the_time_went(capsys, tmp_path):
         assert sum(line.startswith(begin) for line in lines) == 1
     assert lines[-1] == f"written           {out}"
     assert len(lines) < 25
+
+
+def test_a_block_that_costs_much_has_a_row_and_is_named_among_the_gains(capsys, tmp_path):
+    words = ["tone", "abc def", "--out", tmp_path / "t.json"]
+    effects = ["--effects", '[{"type": "Gain", "gain_db": 1}, {"type": "Pitch", "semitones": 3}]']
+    _, printed, _ = trace(capsys, *words, *effects)
+    begin = printed.index("(outside nets)")
+    assert "\n  Pitch effects: $.stack[1]  " in printed[begin : printed.index("\nall ")]
+    _, printed, _ = trace(capsys, *words, *effects, "--json")
+    report = json.loads(printed)
+    assert report["blocks"][0]["block"] == "Pitch effects: $.stack[1]"
+    own = sum(block["own_ms"] for block in report["blocks"])
+    assert report["blocks"][0]["own_ms"] < own < report["outside_nets_ms"]
+    [gain] = [gain for gain in report["gains"] if (gain["kind"], gain["of"]) == ("block", "all work")]
+    assert gain["how"].startswith("block Pitch effects: $.stack[1] takes ")
+
+
+def test_audio_that_came_out_empty_is_none_and_not_at_once(capsys, tmp_path):
+    words = ["tone", "abc", "--out", tmp_path / "t.json", "--effects", json.dumps(NOTHING_LEFT)]
+    code, printed, _ = trace(capsys, *words)
+    assert code == 0
+    assert "first audio       none\naudio ahead       none\n" in printed
+    _, printed, _ = trace(capsys, *words, "--json")
+    assert json.loads(printed)["first_audio_ms"] is None
 
 
 def test_an_attention_that_lost_its_way_is_in_the_trace(capsys, tmp_path):

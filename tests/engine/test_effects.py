@@ -9,8 +9,11 @@ import pytest
 
 import voxstack
 from voxstack.core.errors import ConfigError, WiringError
+from voxstack.engine.library import find_addon
+from voxstack.engine.loading import load_stack
 from voxstack.engine.nets import Running
 from voxstack.stack.deployment import load_deployment
+from voxstack.stack.faults import Faults
 from voxstack.testing.conformance import check_addon
 
 pytestmark = pytest.mark.end_to_end
@@ -95,6 +98,30 @@ def test_a_wrong_effect_is_refused_with_its_place():
     with pytest.raises(ConfigError) as caught:
         said(effects=[QUIET, {"type": "Limter"}])
     assert str(caught.value) == "effects: $.stack[1].type: no block 'Limter'; did you mean 'Limiter'?"
+
+
+def test_a_block_that_runs_a_net_is_no_effect():
+    with pytest.raises(ConfigError) as caught:
+        said(effects=[{"type": "Decoder"}])
+    assert str(caught.value) == (
+        "effects: $.stack[0]: it runs a net of role 'decoder', and here are none: put it into the stack of "
+        "an addon that has one; effects work on samples"
+    )
+
+
+def test_an_effect_of_the_deployment_file_is_refused_by_file_and_key(deployment):
+    file = deployment({"effects": [QUIET, {"type": "Gain", "gain": 3}]})
+    with pytest.raises(ConfigError) as caught:
+        said(file)
+    known = "unknown key 'gain'; did you mean 'gain_db'?"
+    assert str(caught.value) == f"{file}: $.effects[1].gain: {known}"
+    faults = Faults()
+    load_stack(find_addon("tone", [ADDONS]), running=Running(None, load_deployment(file)), faults=faults)
+    assert [fault.message for fault in faults.found] == [f"{file}: $.effects[1].gain: {known}"]
+    deployment({"addons": {"tone": {"effects": [{"type": "Limter"}]}}})
+    with pytest.raises(ConfigError) as caught:
+        said(file)
+    assert str(caught.value).startswith(f"{file}: $.addons.tone.effects[0].type: no block 'Limter'")
 
 
 def test_what_reads_nothing_of_the_voice_is_no_effect():

@@ -60,15 +60,18 @@ def test_needed_work_counts_by_half_and_context_computed_again_wholly():
     assert {key: gain.saves_ms for key, gain in got.items()} == pytest.approx(
         {
             ("net", "first audio"): 3.5,
-            ("outside", "first audio"): 1.5,
-            ("outside", "all work"): 2,
+            ("block", "first audio"): 1,
+            ("block", "all work"): 1,
+            ("outside", "first audio"): 0.5,
+            ("outside", "all work"): 1,
             ("overlap", "all work"): 15 * 8 / 20,
         }
     )
     assert got["net", "first audio"].of_ms == 10
     assert got["overlap", "all work"].how == (
         "net net computed 20 frames and 12 were kept, so 40% of its 15.0 ms went into context and filling; "
-        "larger chunks would save at most that"
+        "larger chunks would save at most that: set `chunks` of the profile in a deployment file, first_ms "
+        "or growth"
     )
     assert got["net", "first audio"].how == (
         "net net takes 7.0 ms before first audio; twice as fast would save half of that"
@@ -81,9 +84,21 @@ def test_the_largest_share_of_its_whole_comes_first():
     assert [(gain.kind, round(gain.share, 3)) for gain in ranked] == [
         ("net", 0.35),
         ("overlap", 0.316),
-        ("outside", 0.15),
-        ("outside", 0.105),
+        ("block", 0.1),
+        ("block", 0.053),
+        ("outside", 0.053),
+        ("outside", 0.05),
     ]
+
+
+def test_the_block_that_takes_most_itself_is_named_and_all_else_outside_nets_is_apart():
+    got = found(recording((7, 10, 12), (8, 10, 12)))
+    assert got["block", "first audio"].how == (
+        "block $.stack takes 2.0 ms before first audio; twice as fast would save half of that"
+    )
+    assert got["outside", "all work"].how == (
+        "text, other blocks and the engine take 2.0 ms in all; twice as fast would save half of that"
+    )
 
 
 def test_a_net_that_keeps_all_it_computes_has_no_overlap():

@@ -148,6 +148,23 @@ def test_times_add_up_net_by_net():
     assert (spent.outside_ms, spent.outside_before_audio_ms) == (9, 5)
 
 
+def test_a_block_s_own_time_is_without_the_blocks_and_nets_that_it_asks():
+    vocoder, maker = times(recording(), LANES).blocks
+    assert (vocoder.block, vocoder.runs, vocoder.own_ms) == ("Vocoder $.stack[1]", 2, 3 + 2)
+    assert (vocoder.runs_before_audio, vocoder.own_before_audio_ms) == (1, 3)
+    assert vocoder.share == pytest.approx(5 / 30)
+    assert (maker.block, maker.runs, maker.own_ms) == ("Maker $.stack[0]", 1, 0)
+
+
+def test_work_done_at_the_same_time_inside_a_block_is_taken_off_once():
+    seen = Recording()
+    seen.spans.append(Span(CHUNKS, "chunk", 0, 10 * MS, None, {"samples": 1600, "sample_rate": 16_000}))
+    seen.spans.append(Span("$.stack[0]", "run", 0, 9 * MS, 0, {}))
+    for lane, start, stop in [("step", 1, 5), ("vocoder", 2, 6)]:
+        seen.spans.append(Span(lane, "run", start * MS, stop * MS, 1, {}))
+    assert times(seen, LANES).blocks[0].own_ms == 4
+
+
 def test_a_chunk_without_samples_is_no_first_audio():
     seen = recording()
     seen.spans[0].facts["samples"] = 0

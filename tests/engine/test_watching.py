@@ -8,7 +8,9 @@ import pytest
 import voxstack
 from voxstack.core.events import ALIGNMENT, Event
 from voxstack.engine.audio import Audio
+from voxstack.engine.nets import Running
 from voxstack.engine.recording import CHUNKS, Noted, Recording, Span
+from voxstack.engine.voice import open_voice
 from voxstack.engine.watching import Watcher
 from voxstack.stack.describe import rows
 
@@ -197,3 +199,14 @@ def test_what_is_noticed_in_a_text_is_of_the_utterance_that_comes():
             with seen.span("$", "open", {"utterance": utterance}):
                 seen.hear(Event("x", "net", 0))
     assert [noted.utterance for noted in seen.events] == [0, 0, 1, 1]
+
+
+def test_where_branches_end_the_block_around_them_is_what_the_listener_hears():
+    gain = {"type": "Gain", "gain_db": 1}
+    watcher = Watcher()
+    effects = ({"type": "Compare", "a": gain, "b": gain},)
+    voice = open_voice("tone", Running(effects=effects), folders=[ADDONS], watch=watcher)
+    with watcher.recording() as seen:
+        samples = sum(len(chunk.samples) for chunk in seen.chunks(voice.chunks("abc")))
+    assert watcher.last == "effects: $.stack[0]"
+    assert seen.places(watcher.last) == {0: (0, samples)}

@@ -91,6 +91,24 @@ def test_every_kind_of_wrong_entry_has_its_place(wire_addon, tone, stack, path, 
     assert seen[path].type == named
 
 
+def test_a_block_that_stands_in_the_wrong_place_has_one_fault_not_two(wire_addon, tone):
+    stack = [{"type": "Upsampler"}, {"type": "Gain", "gain_db": 3}, {"type": "Decoder"}]
+    pipeline = {**PIPELINE, "streamable_block": {"type": "StreamableStack", "stack": stack}}
+    _, _, faults = wired_with_faults(wire_addon, tone("two"), [pipeline])
+    path = "$.stack[0].streamable_block.stack[1]"
+    assert [fault.message for fault in faults.found] == [
+        f"{path}: wants 'samples' from the stream above, which gives hidden"
+    ]
+    assert faults.unwired == [path]
+
+
+def test_wrong_options_of_two_blocks_do_not_follow_from_each_other(wire_addon, tone):
+    stack = [{"type": "Upsampler"}, {"type": "Decoder", "nett": "x"}, {"type": "Decoder", "net": 3}]
+    pipeline = {**PIPELINE, "streamable_block": {"type": "StreamableStack", "stack": stack}}
+    _, _, faults = wired_with_faults(wire_addon, tone("two"), [pipeline])
+    assert [fault.follows for fault in faults.found] == [False, False]
+
+
 def test_what_stands_for_a_block_does_nothing():
     for attempt in (lambda: Unwired().run({}), lambda: Unwired().open({}, None)):
         with pytest.raises(WiringError) as caught:

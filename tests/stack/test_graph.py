@@ -42,6 +42,33 @@ STACKS = {
     "nothing": [],
     "an unknown option": [{**PIPELINE, "streamable_block": {"type": "Decoder", "nett": "decoder"}}],
     "a head too many": [PIPELINE, PIPELINE],
+    "branches": [
+        {
+            **PIPELINE,
+            "streamable_block": {
+                "type": "StreamableStack",
+                "stack": [
+                    {"type": "Upsampler"},
+                    {"type": "Compare", "a": {"type": "Decoder"}, "b": {"type": "Decoder"}},
+                    {"type": "Tap"},
+                ],
+            },
+        }
+    ],
+    "branches at both ends": [{"type": "Compare", "a": PIPELINE, "b": PIPELINE}],
+    "branches of which one is unknown": [
+        {
+            **PIPELINE,
+            "streamable_block": {
+                "type": "StreamableStack",
+                "stack": [
+                    {"type": "Upsampler"},
+                    {"type": "Compare", "a": {"type": "Decoder"}, "b": {"type": "Decodr"}},
+                    {"type": "Limiter", "gain_db": "loud"},
+                ],
+            },
+        }
+    ],
 }
 
 
@@ -118,6 +145,47 @@ def test_what_flows_into_a_vocoder_comes_from_above(drawn):
     assert carried(graph) == {(SOURCE, "$.stack[0]"): ["mel"], ("$.stack[0]", OUTPUT): ["samples"]}
 
 
+def test_branches_read_the_same_stream_and_only_the_first_goes_on(drawn):
+    way = carried(drawn(STACKS["branches"]))
+    a, b, end, below = f"{STREAM}.stack[1].a", f"{STREAM}.stack[1].b", f"{STREAM}.stack[1]/end", STREAM
+    assert way[(UPSAMPLER, a)] == way[(UPSAMPLER, b)] == ["hidden"]
+    assert way[(b, end)] == way[(a, end)] == ["mel"]
+    assert way[(a, f"{below}.stack[2]")] == ["mel"]
+    assert (a, b) not in way
+    assert [taker for giver, taker in way if giver == b] == [end]
+    assert [taker for giver, taker in way if giver == end] == []
+
+
+def test_branches_at_the_head_of_a_vocoder_both_read_what_comes_from_above(drawn):
+    vocoder = {"type": "Vocoder"}
+    way = carried(drawn([{"type": "Compare", "a": vocoder, "b": vocoder}], "vocoder"))
+    assert way[(SOURCE, "$.stack[0].a")] == way[(SOURCE, "$.stack[0].b")] == ["mel"]
+    assert way[("$.stack[0].a", OUTPUT)] == ["samples"]
+    assert ("$.stack[0].b", OUTPUT) not in way
+
+
+def test_branches_stay_branches_where_their_block_cannot_be_wired(drawn):
+    faster = {"type": "Compare", "a": {"type": "Decoder"}, "b": {"type": "Upsampler"}}
+    stack = {"type": "StreamableStack", "stack": [{"type": "Upsampler"}, faster]}
+    graph = drawn([{**PIPELINE, "streamable_block": stack}])
+    a, b = f"{STREAM}.stack[1].a", f"{STREAM}.stack[1].b"
+    way = carried(graph)
+    assert (a, b) not in way
+    assert way[(a, OUTPUT)] == ["mel"]
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_an_arrow_s_tip_touches_the_box_that_takes_it(drawn, name):
+    layout = lay_out(drawn(STACKS[name]))
+    boxes = [box for box in layout.boxes if not box.kind.startswith("frame")]
+    for arrow in layout.arrows:
+        for x, y in (arrow.points[0], arrow.points[-1]):
+            touched = [
+                box for box in boxes if box.x <= x <= box.x + box.width and box.y <= y <= box.y + box.height
+            ]
+            assert len(touched) == 1, f"({x}, {y}) of {arrow}"
+
+
 def test_an_unmet_need_comes_from_nobody(drawn):
     graph = drawn(STACKS["an unmet need"])
     assert carried(graph)[(NOBODY, STREAM)] == ["hidden"]
@@ -136,6 +204,23 @@ def test_a_block_that_may_only_suffer_from_another_is_not_red(drawn):
         ('Enc<"#|>oders', True),
         ("Upsampler", False),
     ]
+
+
+def test_each_block_with_a_wrong_option_of_its_own_is_red(drawn):
+    graph = drawn(STACKS["branches of which one is unknown"])
+    assert [(node.title, node.is_certain) for node in graph.nodes if node.faults] == [
+        ("Decodr", True),
+        ("Limiter", True),
+    ]
+
+
+def test_all_lines_of_what_is_wrong_with_a_container_are_red(drawn):
+    graph = drawn(STACKS["a head too many"])
+    [second] = [item for item in graph.frames[0].inside if item.path == "$.stack[1]"]
+    [message] = second.inside[1].faults
+    red = [words.text for words in lay_out(graph).words if words.kind == "fault"]
+    assert len(red) > 1
+    assert " ".join(red) == message
 
 
 def test_what_does_not_follow_is_drawn_at_the_end(wire_addon, tone):

@@ -250,7 +250,7 @@ def test_a_sample_that_is_no_number_is_not_hidden_and_spoils_its_own_utterance_o
             "Equaliser",
             {"sections": [{"kind": "lowpass", "frequency_hz": 8000}]},
             (
-                "$.stack[0].sections[0].frequency_hz: got 8000 Hz, want more than 0 and less than 8000, "
+                "$.stack[0].sections[0].frequency_hz: got 8000 Hz, want 1 or more and less than 8000, "
                 "half the sample rate"
             ),
         ),
@@ -259,7 +259,7 @@ def test_a_sample_that_is_no_number_is_not_hidden_and_spoils_its_own_utterance_o
                 "Equaliser",
                 {"sections": [{"kind": "lowpass", "frequency_hz": hz}]},
                 (
-                    f"$.stack[0].sections[0].frequency_hz: got {hz} Hz, want more than 0 and less than 8000, "
+                    f"$.stack[0].sections[0].frequency_hz: got {hz} Hz, want 1 or more and less than 8000, "
                     "half the sample rate"
                 ),
             )
@@ -289,8 +289,8 @@ def test_a_sample_that_is_no_number_is_not_hidden_and_spoils_its_own_utterance_o
             "TelephoneBand",
             {"high_hz": 9000},
             (
-                "$.stack[0]: got 300 to 9000 Hz, want edges that rise between 0 and 8000 Hz, half the "
-                "sample rate"
+                "$.stack[0]: got 300 to 9000 Hz, want edges 1 Hz apart or more, from 1 Hz to below 8000, "
+                "half the sample rate"
             ),
         ),
         ("Loudness", {"target_lufs": 3}, "$.stack[0].target_lufs: got 3 LUFS, want -70 to 0"),
@@ -299,7 +299,7 @@ def test_a_sample_that_is_no_number_is_not_hidden_and_spoils_its_own_utterance_o
         (
             "Loudness",
             {"ceiling_db": 1},
-            "$.stack[0].ceiling_db: got 1.0 dB, want 0 or less: nothing is louder than full scale",
+            "$.stack[0].ceiling_db: got 1 dB, want -60 to 0: nothing is louder than full scale",
         ),
     ],
 )

@@ -132,7 +132,7 @@ def test_samples_that_are_no_numbers_are_not_hidden():
 
 def test_a_ceiling_above_full_scale_is_refused():
     assert fault(ConfigError, ceiling_db=1) == (
-        "$.stack[0].ceiling_db: got 1.0 dB, want 0 or less: nothing is louder than full scale"
+        "$.stack[0].ceiling_db: got 1 dB, want -60 to 0: nothing is louder than full scale"
     )
 
 

@@ -173,6 +173,16 @@ def test_what_may_be_named_is_all_that_the_library_has_but_what_is_refused_and_b
             {"plugin": "LadderFilter", "cutoff_hz": 12000},
             "[0].cutoff_hz: got 12000 Hz, want more than 0 and less than 12000, half the sample rate",
         ),
+        ({"plugin": "Gain", "gain_db": 7000}, "[0].gain_db: got 7000, want -60 to 60"),
+        ({"plugin": "Phaser", "feedback": -7.5}, "[0].feedback: got -7.5, want -0.99 to 0.99"),
+        (
+            {"plugin": "Resample", "target_sample_rate": 1e-9},
+            "[0].target_sample_rate: got 1e-09, want 1000 to 384000",
+        ),
+        (
+            {"plugin": "Compressor", "ratio": 10**40},
+            f"[0].ratio: got {str(10**40)[:40]}, want -1e+06 to 1e+06",
+        ),
     ],
 )
 def test_a_wrong_entry_is_refused(entry, text):
@@ -214,7 +224,7 @@ class Greedy:
 def test_without_the_library_the_block_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pedalboard", None)
     assert fault(REVERB) == (
-        "$.stack[0].plugins: needs the package pedalboard (GPL-3.0); "
+        "$.stack[0]: needs the package pedalboard (GPL-3.0); "
         "install it with: pip install 'voxstack[pedalboard]'"
     )
 

@@ -140,7 +140,7 @@ def test_nothing_to_repeat_is_refused():
 
 
 def test_a_length_scale_of_zero_is_refused():
-    assert fault(ConfigError, length_scale=0) == "$.stack[0].length_scale: got 0.0, want a number above 0"
+    assert fault(ConfigError, length_scale=0) == "$.stack[0].length_scale: got 0, want 0.01 to 100"
 
 
 def test_durations_of_hours_are_refused_before_memory_is_taken():

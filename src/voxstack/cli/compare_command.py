@@ -50,6 +50,7 @@ DONE, FAILED, WRONG_REQUEST = 0, 1, 2
     help='Show these scores too: JSON {"method": …, "rows": [{…}, …]}, such as benchmarks/quality.py writes.',
 )
 @options.running
+@options.effects
 @options.vocoder
 @options.controls
 @options.addons

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from voxstack.cli import options
+from voxstack.cli.text_file import TextFile
 from voxstack.core.nets import Net
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
@@ -70,6 +71,12 @@ def command(
     after = _resident_bytes()
     grown = None if before is None or after is None else after - before
     described = rows(loaded.wired, file_bytes=_file_bytes(loaded, running).get, faults=faults)
+    if is_json:
+        click.echo(json.dumps(_report(loaded, described, faults, grown), default=str))
+    elif not to_stdout:
+        click.echo("\n".join(_screen(loaded, described, grown)))
+    for fault in faults.found:
+        click.echo(f"wrong: {' '.join(fault.message.split())}", err=True)
     if graph is not None:
         addon = loaded.addon
         drawing = graph_of(
@@ -78,15 +85,10 @@ def command(
         if to_stdout:
             click.echo(mermaid(drawing), nl=False)
         else:
-            graph.write_text(DRAWN[graph.suffix.lower()](drawing), encoding="utf-8")
-    if is_json:
-        click.echo(json.dumps(_report(loaded, described, faults, grown), default=str))
-    elif not to_stdout:
-        click.echo("\n".join(_screen(loaded, described, grown)))
-        if graph is not None:
-            click.echo(f"drawn in {graph}")
-    for fault in faults.found:
-        click.echo(f"wrong: {' '.join(fault.message.split())}", err=True)
+            with TextFile(graph) as file:
+                file.write(DRAWN[graph.suffix.lower()](drawing))
+            if not is_json:
+                click.echo(f"drawn in {graph}")
     return 1 if faults.found else 0
 
 
@@ -155,15 +157,15 @@ def _is_inside(path: str, container: str) -> bool:
 
 def _cells(row: Row, depth: int) -> list[list[str]]:
     """Return a row's lines: one for each port, and all else on the first."""
-    name = f"{'  ' * depth}{row.type}"
-    mark = " (wrong)" if row.faults else ""
+    name = f"{'  ' * depth}{f'{row.branch}: ' if row.branch else ''}{row.type}"
+    mark = "" if not row.faults else " (wrong)" if row.is_certain else " (perhaps wrong)"
     if row.is_container or row.inside:
         return [[f"{name}{mark}", *[""] * (len(HEADS) - 1)]]
     takes, gives = [_short(port) for port in row.takes], [_short(port) for port in row.gives]
     context = f"{row.context[0]} | {row.context[1]}" if row.context and any(row.context) else ""
     latency = row.waits_for or ""
     if row.latency_ms is not None:
-        latency = f"{row.latency_ms:.0f} ms ({latency})"
+        latency = f"{row.latency_ms:.0f} ms" + (f" ({latency})" if latency else "")
     first = [
         f"{name}{mark}",
         ", ".join(row.nets),

@@ -11,6 +11,7 @@ from typing import Any, Never
 import click
 
 import voxstack
+from voxstack.cli.log_lines import log_lines
 from voxstack.core.errors import AddonError, ConfigError, RequestError, VoxstackError, WiringError
 
 __all__ = ["main"]
@@ -68,7 +69,9 @@ def main(arguments: list[str] | None = None) -> Never:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_run(words, is_debug=is_debug))
+    with log_lines():
+        code = _run(words, is_debug=is_debug)
+    sys.exit(code)
 
 
 def _end(signal_number: int, frame: object) -> Never:

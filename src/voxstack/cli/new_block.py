@@ -26,12 +26,13 @@ def skeleton(block: str, kind: Kind) -> dict[str, str]:
     """Return the texts of a package's files, by name."""
     package = package_name(block)
     module = package.replace("-", "_")
-    code, test, entry = {
-        "streamable": (STREAMABLE, STREAMABLE_TEST, STREAMABLE_ENTRY),
-        "sequence": (SEQUENCE, SEQUENCE_TEST, SEQUENCE_ENTRY),
+    code, test, entry, heard = {
+        "streamable": (STREAMABLE, STREAMABLE_TEST, STREAMABLE_ENTRY, STREAMABLE_HEARD),
+        "sequence": (SEQUENCE, SEQUENCE_TEST, SEQUENCE_ENTRY, SEQUENCE_HEARD),
     }[kind]
     names = {"Name": block, "module": module, "package": package}
     names["entry"] = Template(entry).substitute(names).strip()
+    names["heard"] = Template(heard).substitute(names).strip()
     files = {
         "README.md": README,
         "pyproject.toml": PROJECT,
@@ -69,7 +70,7 @@ line-length = 110
 README = """
 # $package
 
-The block `$Name` for voxstack. Three steps from here:
+The block `$Name` for voxstack. Four steps from here:
 
 1. Install it into the environment that has voxstack, and run its test:
 
@@ -81,11 +82,26 @@ The block `$Name` for voxstack. Three steps from here:
 2. Make it yours: options, ports and arithmetic stand in `$module.py`, what they must do in
    `test_$module.py`. Change the test with the block.
 
-3. Put it into the `stack` of an addon, and hold the addon to its contract with `voxstack check`:
+3. $heard
+
+4. Put it into the `stack` of an addon, and hold the addon to its contract with `voxstack check`:
 
    ```json
    $entry
    ```
+"""
+
+STREAMABLE_HEARD = """
+Hear it behind any voice, without an addon of your own:
+
+   ```sh
+   voxstack say "Hello there." --voice VOICE --out hello.wav --effects '[{"type": "$Name", "gain": 0.5}]'
+   ```
+"""
+
+SEQUENCE_HEARD = """
+It changes what the encoders give, so it is heard only where it stands behind them, in the stack of an
+   addon: make a copy of one that you have.
 """
 
 STREAMABLE_ENTRY = '{"type": "$Name", "gain": 0.5}'
@@ -119,10 +135,10 @@ class $Name:
         gain: float = 1.0
 
     gain: float
-    takes: Ports
-    consumes: Ports | None
-    gives: Ports
-    timing: Timing
+    takes: Ports  # tensors of the whole utterance that it needs
+    consumes: Ports | None  # what it reads from the stream above
+    gives: Ports  # what its own stream gives
+    timing: Timing  # how steps that it gives follow from steps that it reads
 
     @classmethod
     def wire(cls, options: Options, site: Site) -> "$Name":
@@ -240,8 +256,8 @@ class $Name:
         factor: float = 1.0
 
     factor: float
-    takes: Ports
-    gives: Ports
+    takes: Ports  # tensors that it needs
+    gives: Ports  # tensors that it adds
 
     @classmethod
     def wire(cls, options: Options, site: Site) -> "$Name":

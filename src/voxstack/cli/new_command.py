@@ -4,6 +4,7 @@ import builtins
 import re
 import shlex
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import cast
 
@@ -50,7 +51,10 @@ def block(name: str, kind: str, out: Path | None) -> None:
 def _good(name: str, kind: Kind) -> str:
     """Return the name if a block can have it."""
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) or len(name) > LONGEST:
-        words = re.findall(r"[A-Za-z0-9]+", name.lstrip("0123456789"))
+        spelt = name.translate(str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}))
+        plain = unicodedata.normalize("NFKD", spelt)
+        plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+        words = re.findall(r"[A-Za-z0-9]+", plain.lstrip("0123456789"))
         wanted = "".join(word[0].upper() + word[1:] for word in words)[:LONGEST] or "FadeIn"
         _refuse(f"got '{name}', want words joined like '{wanted}', at most {LONGEST} letters and digits")
     if hasattr(builtins, name):

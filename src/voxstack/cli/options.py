@@ -108,6 +108,8 @@ def _entries(text: str) -> tuple[dict[str, Any], ...]:
     from voxstack.stack.strict import parse_json
 
     where = "--effects"
+    if not text.strip():
+        raise RequestError("got nothing (a variable that is not set?); '[]' is how to say none", where=where)
     if text.endswith(".json"):
         where = text
         try:
@@ -115,11 +117,21 @@ def _entries(text: str) -> tuple[dict[str, Any], ...]:
         except (OSError, UnicodeDecodeError) as error:
             raise RequestError(f"cannot be read: {error}", where=where) from error
     elif not text.lstrip().startswith(("[", "{")):
-        return tuple({"type": name.strip()} for name in text.split(",") if name.strip())
+        return tuple({"type": name} for name in _names(text, where=where))
     entries = parse_json(text.encode(), where=where)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise RequestError('got no list of blocks, want [{"type": …}, …]', where=where)
     return tuple(entries)
+
+
+def _names(text: str, *, where: str) -> list[str]:
+    """Return the names of blocks in a text with commas between."""
+    if "/" in text or Path(text).suffix.lower() in (".txt", ".toml", ".jsn", ".yaml", ".yml"):
+        raise RequestError(f"got '{text}'; a file of effects must end in .json", where=where)
+    names = [name.strip() for name in text.split(",")]
+    if "" in names:
+        raise RequestError(f"got '{text}', in which a name is missing at a comma", where=where)
+    return names
 
 
 def controls(command: F) -> F:

@@ -70,7 +70,7 @@ def command(
     ready = open_voice(voice, running, folders=folders, vocoder=vocoder)
     controls = options.chosen_controls(values)
     ready.tensors(controls)
-    chunks = samples = 0
+    chunks = samples = at_full_scale = 0
     first_audio_ms = 0.0
     started = time.perf_counter()
     heard: list[str] = []
@@ -85,11 +85,12 @@ def command(
         speech = stack.enter_context(ready.stream(source, **controls))
         bar = stack.enter_context(_progress(spoken))
         for chunk in speech:
-            if not samples:
+            if not samples and len(chunk.samples):
                 first_audio_ms = (time.perf_counter() - started) * 1000
             chunks += 1
             noticed.hear(chunk)
             samples += len(chunk.samples)
+            at_full_scale += int(np.count_nonzero(np.abs(chunk.samples) >= 1))
             for sink in sinks:
                 sink.write(chunk)
             bar.update(max(0, chunk.span[1] - bar.pos))
@@ -103,26 +104,43 @@ def command(
         "text": spoken if isinstance(spoken, str) else "".join(heard),
         "audio_s": round(audio_s, 4),
         "sample_rate": ready.sample_rate,
-        "first_audio_ms": round(first_audio_ms, 2),
+        "first_audio_ms": round(first_audio_ms, 2) if samples else None,
         "wall_s": round(wall_s, 4),
         "rtf": round(wall_s / audio_s, 4) if audio_s else None,
         "chunks": chunks,
         "seed": controls.get("seed", 0),
+        "full_scale_share": round(at_full_scale / samples, 6) if samples else 0.0,
         "out": str(out) if out is not None else None,
         "events": events,
     }
     for event in events:
         click.echo(f"voxstack: {event['kind']} at {event['audio_s']} s: {event['text']}", err=True)
+    _warn(samples, at_full_scale)
     if is_json:
         click.echo(json.dumps(report, ensure_ascii=False))
         return
     config = ready.loaded.addon.config
     click.echo(f"voice             {ready.name} ({', '.join(config.languages)}; licence {config.licence})")
-    click.echo(f"first audio       {first_audio_ms:.0f} ms")
+    click.echo(f"first audio       {f'{first_audio_ms:.0f} ms' if samples else 'none'}")
     rtf = f"{wall_s / audio_s:.3f}" if audio_s else "-"
     click.echo(f"real-time factor  {rtf} ({audio_s:.1f} s of audio in {wall_s:.2f} s)")
     if out is not None:
         click.echo(f"written           {out}")
+
+
+def _warn(samples: int, at_full_scale: int) -> None:
+    """Tell of audio that nobody hears, or that is cut off."""
+    if not samples:
+        click.echo(
+            "voxstack: no audio came out: the text says nothing, or a block let nothing pass", err=True
+        )
+    elif at_full_scale:
+        share = max(at_full_scale / samples, 0.0001)
+        click.echo(
+            f"voxstack: {share:.2%} of the samples are at full scale, where they are cut off; "
+            "lower the gain, or put a Limiter behind it",
+            err=True,
+        )
 
 
 class _Events:

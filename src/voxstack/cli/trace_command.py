@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-APART = ("out", "nets", "playout", "gains", "events")
+APART = ("out", "nets", "blocks", "playout", "gains", "events")
 """What of the report is not kept with the trace: it shows it itself, or it says nothing there."""
+
+COSTLY = 0.02
+"""The share of all work from which on a block has a row of its own."""
 
 
 @click.command(
@@ -81,13 +84,14 @@ def command(
             "text": text,
             "audio_s": round(audio_s, 4),
             "sample_rate": ready.sample_rate,
-            "first_audio_ms": round(spent.first_audio_ms, 2),
+            "first_audio_ms": round(spent.first_audio_ms, 2) if spent.chunks else None,
             "wall_s": round(spent.wall_ms / 1000, 4),
             "rtf": round(spent.wall_ms / 1000 / audio_s, 4) if audio_s else None,
             "chunks": spent.chunks,
             "seed": controls.get("seed", 0),
             "out": str(out),
             "nets": [_rounded(asdict(net)) for net in spent.nets],
+            "blocks": [_rounded(asdict(block)) for block in spent.blocks],
             "outside_nets_ms": round(spent.outside_ms, 3),
             "outside_nets_before_audio_ms": round(spent.outside_before_audio_ms, 3),
             "playout": [
@@ -131,7 +135,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _screen(report: dict[str, Any]) -> str:
-    """Return what a person reads: each net's time, and what stands before the first audio."""
+    """Return what a person reads: each net's and costly block's time, and what stands before first audio."""
     wall_ms = report["wall_s"] * 1000
     rows = [
         [
@@ -149,17 +153,30 @@ def _screen(report: dict[str, Any]) -> str:
     share = f"{outside / wall_ms:.0%}" if wall_ms else "-"
     rows.append(["(outside nets)", "", f"{outside:.1f}", share, ""])
     rows[-1].append(f"{report['outside_nets_before_audio_ms']:.1f}")
-    rows.append(["all", "", f"{wall_ms:.1f}", "100%", "", f"{report['first_audio_ms']:.1f}"])
-    heads = ["NET", "RUNS", "TOTAL MS", "SHARE", "RUNS BEFORE AUDIO", "MS BEFORE AUDIO"]
+    rows += [
+        [
+            f"  {block['block']}",
+            str(block["runs"]),
+            f"{block['own_ms']:.1f}",
+            f"{block['share']:.0%}",
+            str(block["runs_before_audio"]),
+            f"{block['own_before_audio_ms']:.1f}",
+        ]
+        for block in report["blocks"]
+        if block["share"] >= COSTLY
+    ]
+    rows.append(["all", "", f"{wall_ms:.1f}", "100%", "", f"{report['first_audio_ms'] or 0:.1f}"])
+    heads = ["NET OR BLOCK", "RUNS", "TOTAL MS", "SHARE", "RUNS BEFORE AUDIO", "MS BEFORE AUDIO"]
     lines = [options.table(rows, heads), ""]
     parts = {net["net"]: net["before_audio_ms"] for net in report["nets"] if net["runs_before_audio"]}
     parts["outside nets"] = report["outside_nets_before_audio_ms"]
-    first_ms = report["first_audio_ms"]
+    first_ms = report["first_audio_ms"] or 0.0
     bound = ", ".join(
         f"{name} {ms:.1f} ({ms / first_ms:.0%})" if first_ms else name
         for name, ms in sorted(parts.items(), key=lambda part: -part[1])
     )
-    lines.append(f"first audio       {first_ms:.0f} ms: {bound}")
+    is_heard = report["first_audio_ms"] is not None
+    lines.append(f"first audio       {f'{first_ms:.0f} ms: {bound}' if is_heard else 'none'}")
     lines.append(f"audio ahead       {_ahead(report['playout'], report['dry_ms'])}")
     rtf = "-" if report["rtf"] is None else f"{report['rtf']:.3f}"
     lines.append(
@@ -183,6 +200,8 @@ def _ahead(deliveries: list[dict[str, Any]], dry_ms: float) -> str:
             f"runs dry {'once' if len(late) == 1 else f'{len(late)} times'}, {dry_ms:.0f} ms in all; first "
             f"{first['needed_at_ms']:.0f} ms after the request, before chunk {first['chunk']}"
         )
+    if not deliveries:
+        return "none"
     if len(deliveries) < 2:
         return "never runs dry: it all comes at once"
     tightest = min(deliveries[1:], key=lambda one: one["ahead_ms"])

@@ -24,13 +24,13 @@ FASTER = 0.5
 class Gain:
     """One way to save time.
 
-    kind      "net", "overlap", "outside", "first use" or "early"
+    kind      "net", "block", "overlap", "outside", "first use" or "early"
     saves_ms  how much, at most
     of        what it is saved of: "first audio", or "all work"; of_ms is how long that takes
     how       how the number was worked out
     """
 
-    kind: Literal["net", "overlap", "outside", "first use", "early"]
+    kind: Literal["net", "block", "overlap", "outside", "first use", "early"]
     saves_ms: float
     of: Literal["first audio", "all work"]
     of_ms: float
@@ -49,7 +49,8 @@ def gains(seen: Recording, spent: Times, specs: Mapping[str, NetSpec]) -> list[G
     first_end = next((s.end_ns for s in seen.spans if s.lane == CHUNKS and s.facts.get("samples")), 0)
     found = [
         *_largest_net(spent),
-        *_outside(spent),
+        *_largest_block(spent, "first audio"),
+        *_largest_block(spent, "all work"),
         *(gain for name, spec in specs.items() for gain in _overlap(seen.spans, spent, name, spec)),
         *(
             gain
@@ -71,18 +72,18 @@ def _largest_net(spent: Times) -> Iterator[Gain]:
         yield Gain("net", FASTER * net.before_audio_ms, "first audio", spent.first_audio_ms, how)
 
 
-def _outside(spent: Times) -> Iterator[Gain]:
-    """Count text, blocks and the engine."""
-    how = "text, blocks and the engine take {:.1f} ms {}; twice as fast would save half of that"
-    before, every = spent.outside_before_audio_ms, spent.outside_ms
-    yield Gain(
-        "outside",
-        FASTER * before,
-        "first audio",
-        spent.first_audio_ms,
-        how.format(before, "before first audio"),
-    )
-    yield Gain("outside", FASTER * every, "all work", spent.wall_ms, how.format(every, "in all"))
+def _largest_block(spent: Times, of: Literal["first audio", "all work"]) -> Iterator[Gain]:
+    """Count what the block took itself that took most, and all else outside nets."""
+    is_first = of == "first audio"
+    when, whole_ms = ("before first audio", spent.first_audio_ms) if is_first else ("in all", spent.wall_ms)
+    own = [(one.own_before_audio_ms if is_first else one.own_ms, one.block) for one in spent.blocks]
+    largest_ms, block = max(own, default=(0.0, ""))
+    rest_ms = (spent.outside_before_audio_ms if is_first else spent.outside_ms) - largest_ms
+    how = "{} take{} {:.1f} ms {}; twice as fast would save half of that"
+    told = how.format(f"block {block}", "s", largest_ms, when)
+    yield Gain("block", FASTER * largest_ms, of, whole_ms, told)
+    told = how.format("text, other blocks and the engine", "", rest_ms, when)
+    yield Gain("outside", FASTER * rest_ms, of, whole_ms, told)
 
 
 def _overlap(spans: Sequence[Span], spent: Times, name: str, spec: NetSpec) -> Iterator[Gain]:
@@ -100,7 +101,8 @@ def _overlap(spans: Sequence[Span], spent: Times, name: str, spec: NetSpec) -> I
     again = 1 - kept / computed
     how = (
         f"net {name} computed {computed:,} {spec.ragged.axis} and {kept:,.0f} were kept, so {again:.0%} of "
-        f"its {total_ms:.1f} ms went into context and filling; larger chunks would save at most that"
+        f"its {total_ms:.1f} ms went into context and filling; larger chunks would save at most that: "
+        "set `chunks` of the profile in a deployment file, first_ms or growth"
     )
     yield Gain("overlap", total_ms * again, "all work", spent.wall_ms, how)
 

@@ -17,7 +17,7 @@ from voxstack.engine.assembly import Assembly, Reserve, Watch
 from voxstack.engine.deployed import check_names
 from voxstack.engine.fitting import Limits, limits_of
 from voxstack.engine.library import installed
-from voxstack.engine.nets import Running, resolve
+from voxstack.engine.nets import EFFECTS, Running, resolve
 from voxstack.engine.plan import ChunkPlan
 from voxstack.stack.addon import Addon
 from voxstack.stack.containers import StreamableStack
@@ -113,9 +113,11 @@ def _load_stack(assembly: Assembly, *, vocoder: str | Path | None) -> Loaded:
             _check_rate(block, below or addon)
     effects = running.effects_of(addon.name)
     if effects:
-        block = StreamableStack((block, assembly.effects(effects, source=block.gives)))
+        with _said_at(running.effects_path(addon.name), faults):
+            block = StreamableStack((block, assembly.effects(effects, source=block.gives)))
         if not (faults and faults.found):
-            sample_rate = _changed_rate(block, sample_rate)
+            with _said_at(running.effects_path(addon.name), None):
+                sample_rate = _changed_rate(block, sample_rate)
     return Loaded(
         addon=addon,
         profile=running.name,
@@ -127,6 +129,23 @@ def _load_stack(assembly: Assembly, *, vocoder: str | Path | None) -> Loaded:
         nested=tuple(assembly.addons),
         plan=ChunkPlan(**resolve(addon, running).chunk_settings()),
     )
+
+
+@contextmanager
+def _said_at(where: str, faults: Faults | None) -> Generator[None, None, None]:
+    """Say of what is wrong with effects where they stand: in which file, under which key."""
+    before = 0 if faults is None else len(faults.found)
+    try:
+        yield
+    except VoxstackError as error:
+        if not error.where.startswith(EFFECTS):
+            raise
+        raise type(error)(error.what, where=error.where.replace(EFFECTS, where, 1)) from error
+    if faults is not None:
+        faults.found[before:] = [
+            replace(fault, message=fault.message.replace(EFFECTS, where, 1))
+            for fault in faults.found[before:]
+        ]
 
 
 @contextmanager
@@ -201,7 +220,7 @@ def _check_rate(block: StreamableBlock, last: Addon) -> None:
 
 def _changed_rate(block: StreamableBlock, before: int) -> int:
     """Return the rate behind the effects."""
-    where = "effects: $.stack"
+    where = EFFECTS
     rate = _samples(block, where=where).rate or before
     if rate != int(rate):
         raise WiringError(f"the effects give {rate} samples per second, want a whole number", where=where)

@@ -25,6 +25,7 @@ from voxstack.stack.files import SUFFIX
 from voxstack.stack.profiles import DEFAULT, STANDARD, NetProfile, Profile, check_selectors, shape_policy
 
 __all__ = [
+    "EFFECTS",
     "Running",
     "compile_nets",
     "file_sizes",
@@ -34,6 +35,9 @@ __all__ = [
     "resolve",
     "weights",
 ]
+
+EFFECTS = "effects: $.stack"
+"""Where effects stand that are asked for, as errors show it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,10 @@ class Running:
     def effects_of(self, addon: str) -> Sequence[Entry]:
         """Return what changes the sound of an addon behind its last block."""
         return self.deployment.effects(addon) if self.effects is None else self.effects
+
+    def effects_path(self, addon: str) -> str:
+        """Return where these entries stand, as errors show it."""
+        return EFFECTS if self.effects is not None else self.deployment.effects_path(addon)
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from voxstack.engine.own_time import BlockTime, covered_ms, own_times
 from voxstack.engine.playout import Playout, playout
 from voxstack.engine.recording import CHUNKS, Lane, Recording, Span
 
@@ -43,6 +44,7 @@ class Times:
     first_audio_ms  the work for the first chunk
     nets            the longest first; those that run at the same time add up to more than the time it took
     nets_ms         in which at least one net ran; nets_before_audio_ms  that before first audio
+    blocks          what each block took itself, without nets and blocks that it asked; the longest first
     """
 
     wall_ms: float
@@ -51,6 +53,7 @@ class Times:
     nets: tuple[NetTime, ...]
     nets_ms: float
     nets_before_audio_ms: float
+    blocks: tuple[BlockTime, ...] = ()
 
     @property
     def outside_ms(self) -> float:
@@ -62,7 +65,7 @@ class Times:
 
 
 def times(seen: Recording, lanes: Sequence[Lane]) -> Times:
-    """Add up what was seen, net by net."""
+    """Add up what was seen, net by net and block by block."""
     chunks = [span for span in seen.spans if span.lane == CHUNKS]
     heard = [span for span in chunks if span.facts.get("samples")]
     wall_ms = sum(span.duration_ms for span in chunks)
@@ -92,18 +95,10 @@ def times(seen: Recording, lanes: Sequence[Lane]) -> Times:
         heard[0].duration_ms if heard else 0.0,
         len(heard),
         tuple(nets),
-        nets_ms=_covered_ms(running),
-        nets_before_audio_ms=_covered_ms([span for span in running if span.end_ns <= first_end]),
+        nets_ms=covered_ms(running),
+        nets_before_audio_ms=covered_ms([span for span in running if span.end_ns <= first_end]),
+        blocks=own_times(seen.spans, lanes, wall_ms=wall_ms, first_end=first_end),
     )
-
-
-def _covered_ms(spans: Sequence[Span]) -> float:
-    """Return how long at least one of the spans lasted."""
-    covered_ns = end_ns = 0
-    for span in sorted(spans, key=lambda span: span.start_ns):
-        covered_ns += max(0, span.end_ns - max(span.start_ns, end_ns))
-        end_ns = max(end_ns, span.end_ns)
-    return covered_ns / 1e6
 
 
 def chrome_trace(

@@ -47,7 +47,7 @@ class Watcher:
         """Return a block that does the same and is seen."""
         self._blocks[path] = (name, block)  # inner ones come first, so a container is known as one here
         if hasattr(block, "open"):
-            seen = _SeenStreamable(path, self._is_container(path), cast("StreamableBlock", block))
+            seen = _SeenStreamable(path, self._is_chain(path), cast("StreamableBlock", block))
         else:
             seen = _SeenSequence(path, block)
         return cast("Block", seen)  # ports and timing are handed on as they are
@@ -68,12 +68,17 @@ class Watcher:
         return [
             path
             for path, (_, block) in self._blocks.items()
-            if SAMPLES in block.gives and not self._is_container(path)
+            if SAMPLES in block.gives and not self._is_chain(path)
         ][-1]
 
     def recording(self) -> AbstractContextManager[Recording]:
         """Record what is spoken inside this block, by this thread."""
         return recording()
+
+    def _is_chain(self, path: str) -> bool:
+        """Return whether what a block gives is just what the last block inside it gives."""
+        _, block = self._blocks[path]
+        return self._is_container(path) and not getattr(block, "branches", ())
 
     def _is_container(self, path: str) -> bool:
         return any(known.startswith((f"{path}.", f"{path}[")) for known in self._blocks)
@@ -144,12 +149,12 @@ class _SeenSequence(_SeenBlock):
 class _SeenStreamable(_SeenBlock):
     """A StreamableBlock whose openings and reads are noted down.
 
-    A container's reads are those of the last block inside it, so they are not noted twice.
+    A chain's reads are those of the last block inside it, so they are not noted twice.
     """
 
-    def __init__(self, path: str, is_container: bool, block: StreamableBlock) -> None:
+    def __init__(self, path: str, is_chain: bool, block: StreamableBlock) -> None:
         super().__init__(path, block)
-        self._is_container = is_container
+        self._is_chain = is_chain
 
     def open(self, tensors: Tensors, source: Stream | None) -> Stream:
         seen = current_recording()
@@ -157,7 +162,7 @@ class _SeenStreamable(_SeenBlock):
             return self._block.open(tensors, source)
         utterance = _utterance(tensors)
         with seen.span(self._path, "open", {UTTERANCE: utterance}):
-            if self._is_container:
+            if self._is_chain:
                 return self._block.open(tensors, source)
             if source is not None and MEL in (self._block.consumes or {}) and SAMPLES in self._block.gives:
                 source = _Tapped(source, seen.mels.setdefault(utterance, []))

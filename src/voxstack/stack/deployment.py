@@ -80,6 +80,12 @@ class Deployment:
         own = self.config.addons.get(addon)
         return self.config.effects if own is None or own.effects is None else own.effects
 
+    def effects_path(self, addon: str) -> str:
+        """Return where in the file these entries stand, as errors show it."""
+        own = self.config.addons.get(addon)
+        is_own = own is not None and own.effects is not None
+        return self.where(f"$.addons.{addon}.effects" if is_own else "$.effects")
+
     def artefacts(self, profile: str, addon: str) -> Path | None:
         """Return the folder of nets compiled for a profile, if it names one; paths count from the file."""
         stated = [layer[profile].artefacts for layer in self.profiles(addon) if profile in layer]

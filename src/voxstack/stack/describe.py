@@ -1,7 +1,7 @@
 """Describe a wired stack for people: one row a block, and one for each net that a block holds inside."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +12,7 @@ from voxstack.core.shapes import reach
 from voxstack.stack.faults import Faults
 from voxstack.stack.wire import Wired
 
-__all__ = ["Row", "inner_nets", "rows"]
+__all__ = ["Row", "branches_of", "inner_nets", "rows"]
 
 RIGHT_NOW = 1
 """Output steps that a block is asked for when its latency is worked out."""
@@ -26,12 +26,14 @@ class Row:
     ahead_ms    how much audio of what comes after it needs; None where that is everything
                 (`needs_all`), or where there is no rate
     rate_hz     steps of what it gives per second, None where they have no fixed duration
-    waits_for   what of its input must be known before its first output: "12 frames", "all phonemes"
+    waits_for   what of its input must be known before its first output: "12 frames", "all phonemes";
+                None where a step in is at once a step out
     latency_ms  the same in ms of audio, None where it is all of the utterance
     file_bytes  size of its nets' files in the addon; None: it has no net
     runtime     what runs its net, and in which precision
     inside      a row for each net of a block that holds several
-    faults      what is wrong with it
+    branch      its key in a block whose blocks all read the same stream, else ""
+    faults      what is wrong with it; it is not certain where that may only follow from what is wrong above
     """
 
     path: str
@@ -51,6 +53,8 @@ class Row:
     runtime: str | None = None
     inside: tuple["Row", ...] = ()
     faults: tuple[str, ...] = ()
+    branch: str = ""
+    is_certain: bool = True
 
 
 def rows(
@@ -64,7 +68,21 @@ def rows(
     In:       file_bytes  size of a net's file, if it is known
               faults      what was found wrong while it was wired
     """
-    return [_row(item, file_bytes, faults or Faults()) for item in wired]
+    branches = {f"{item.path}.{key}": key for item in wired for key in branches_of(item)}
+    faults = faults or Faults()
+    return [
+        replace(
+            _row(item, file_bytes, faults),
+            branch=branches.get(item.path, ""),
+            is_certain=faults.is_certain(item.path),
+        )
+        for item in wired
+    ]
+
+
+def branches_of(item: Wired) -> tuple[str, ...]:
+    """Return the keys of a block's branches: blocks that read the same stream, of which the first goes on."""
+    return getattr(item.block, "branches", ())
 
 
 def inner_nets(item: Wired) -> list[tuple[str, Any]]:
@@ -136,8 +154,10 @@ def _wait(
         sequential = bool(getattr(item.block, "sequential", False))
         sizes = net.shapes.steps
         steps = max(steps, reach(net.spec.ragged, sizes, 0, RIGHT_NOW, sequential=sequential))
+    if steps == timing.steps == 1:
+        return None, 0.0
     latency_ms = None if rate is None else float(steps * timing.steps / rate * 1000)
-    return f"{steps} {axis}", latency_ms
+    return f"{steps} {axis if steps > 1 else axis.removesuffix('s')}", latency_ms
 
 
 def _axis(ports: Ports) -> str | None:

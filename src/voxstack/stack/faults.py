@@ -16,8 +16,8 @@ END = "end"
 class Fault:
     """One thing that is wrong: at which block, what, and which port nobody gives if it is that.
 
-    `follows` says that it may only be a consequence: a block above could not be wired, so what flows
-    from it is not known.
+    `follows` says that it may only be a consequence: something above is wrong, so what flows from there
+    is not known. A wrong value in a block's own options is never a consequence.
     """
 
     path: str
@@ -42,15 +42,26 @@ class Faults:
         if not self.unwired:
             self.found.append(Fault(path, str(error), port))
 
-    def broken(self, path: str, error: VoxstackError) -> "Unwired":
-        """Note that a block cannot be wired; return what stands in its place."""
-        self.note(path, error)
+    def broken(self, path: str, error: VoxstackError, *, branches: tuple[str, ...] = ()) -> "Unwired":
+        """Note that a block cannot be wired; return what stands in its place.
+
+        That it does not fit after a need of its own was not met is no news.
+        """
+        if not (isinstance(error, WiringError) and self.at(path)):
+            self.note(path, error)
         self.unwired.append(path)
-        return Unwired()
+        return Unwired(branches=branches)
 
     def note(self, path: str, error: VoxstackError) -> None:
         """Note what is wrong with a block that stands there all the same."""
-        self.found.append(Fault(path, str(error), follows=bool(self.found)))
+        self.found.append(
+            Fault(path, str(error), follows=isinstance(error, WiringError) and bool(self.found))
+        )
+
+    def is_certain(self, path: str) -> bool:
+        """Return whether something at a path is wrong by itself, or nothing is wrong there at all."""
+        found = self.at(path)
+        return not found or not all(fault.follows for fault in found)
 
     def at(self, path: str) -> list[Fault]:
         """Return what is wrong with the block at a path."""
@@ -65,6 +76,7 @@ class Unwired:
     gives: Ports = field(default_factory=dict[str, Port])
     consumes: Ports | None = field(default_factory=dict[str, Port])
     timing: Timing = Timing()  # noqa: RUF009 - frozen
+    branches: tuple[str, ...] = ()
 
     def run(self, tensors: Tensors) -> Tensors:
         raise WiringError("it could not be wired, so it cannot run")

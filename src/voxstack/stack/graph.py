@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from voxstack.core.ports import Port, Ports
-from voxstack.stack.describe import Row, inner_nets
+from voxstack.stack.describe import Row, branches_of, inner_nets
 from voxstack.stack.faults import END, Faults, Unwired
 from voxstack.stack.wire import Block, Wired
 
@@ -145,6 +145,8 @@ class _Reading:
             return self._with_nets(item, inner, tensors, _title(item, within)), None
         if not children:
             return self._leaf(item, tensors, stream)
+        if branches_of(item):
+            return self._with_branches(item, children, tensors, stream, title=_title(item, within))
         known = dict(tensors)
         inside: list[Frame | Node] = []
         for child in children:
@@ -156,6 +158,24 @@ class _Reading:
             else:
                 known |= self._given(child)
         return Frame(item.path, _title(item, within), tuple(inside), self._messages(item)), stream
+
+    def _with_branches(
+        self, item: Wired, children: Sequence[Wired], tensors: Givers, stream: Stream, *, title: str
+    ) -> tuple[Frame, Stream]:
+        """Return a block whose children read the same stream: that of the first goes on, others end in it."""
+        end = f"{item.path}/end"
+        keys = [child.path.removeprefix(f"{item.path}.") for child in children]
+        inside: list[Frame | Node] = []
+        going_on: Stream = None
+        for place, child in enumerate(children):
+            drawn, given = self.walk(child, tensors, stream, within=item.path)
+            inside.append(drawn)
+            if given is not None:
+                self.edges.append(Edge(given[0], end, tuple(given[1].values())))
+            going_on = going_on if place else given
+        others = " and ".join(keys[1:]) or "nothing"
+        inside.append(Node(end, item.type, (f"{others} ends here; {keys[0]} goes on as it is",)))
+        return Frame(item.path, title, tuple(inside), self._messages(item)), going_on
 
     def _children(self, item: Wired) -> list[Wired]:
         below = [other for other in self.wired if _is_inside(other.path, item.path)]
@@ -186,7 +206,7 @@ class _Reading:
 
     def _leaf(self, item: Wired, tensors: Givers, stream: Stream) -> tuple[Node, Stream]:
         row, faults = self.described[item.path], self.faults.at(item.path)
-        certain = not faults or not all(fault.follows for fault in faults)
+        certain = self.faults.is_certain(item.path)
         node = Node(item.path, item.type, about(row), self._messages(item), certain)
         unmet = {fault.port for fault in faults}
         consumes: Ports | None = getattr(item.block, "consumes", None)

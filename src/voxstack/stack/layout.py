@@ -87,6 +87,11 @@ class _Row:
     leaving: list[int] = field(default_factory=list[int])
     y: float = 0
     height: float = 0
+    right: float = 0
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
 
 
 def lay_out(graph: Graph) -> Layout:
@@ -104,6 +109,8 @@ class _Laying:
             _row(node, depth, graph.edges) for frame in graph.frames for node, depth in _with_depth(frame)
         ]
         self.place = {row.node.path: number for number, row in enumerate(self.rows)}
+        self.place |= {SOURCE: -1, OUTPUT: len(self.rows)}
+        self.ends = {end: _Row(Node(end, end), 0, [], []) for end in (SOURCE, OUTPUT)}
         inner = [edge for edge in graph.edges if edge.giver in self.place and edge.taker in self.place]
         self.far = [edge for edge in inner if self.place[edge.taker] - self.place[edge.giver] > 1]
         self.near: dict[int, list[Edge]] = {}
@@ -111,13 +118,20 @@ class _Laying:
             if edge not in self.far:
                 self.near.setdefault(self.place[edge.taker], []).append(edge)
         for number, edge in enumerate(self.far):
-            self.rows[self.place[edge.giver]].leaving.append(number)
-            self.rows[self.place[edge.taker]].arriving.append(number)
+            self._at(edge.giver).leaving.append(number)
+            self._at(edge.taker).arriving.append(number)
         self.deepest = max((row.depth for row in self.rows), default=0)
         self.left = self._lane() + (self.deepest + 1) * PAD
         self.width, self.middle = self._box_width()
         self.tracks = self._tracks()
         self.right = self.left + self.width + TRACK + sum(self._track_widths())
+
+    def _at(self, path: str) -> _Row:
+        return self.ends.get(path) or self.rows[self.place[path]]
+
+    def _slots(self, row: _Row) -> int:
+        """Return how many lines the tracks want that begin or end at a row."""
+        return len(row.arriving) + sum(len(self.far[number].ports) + 1 for number in row.leaving)
 
     def _lane(self) -> float:
         widths = [width_of(text) for row in self.rows for _, texts in row.pills for text in texts]
@@ -163,55 +177,50 @@ class _Laying:
     def laid(self) -> Layout:
         """Return the whole: frames and rows in turn, then what runs beside them."""
         y: float = PAD
-        entering = [edge for edge in self.graph.edges if edge.giver == SOURCE]
-        if entering:
-            y = self._end("from above", y)
+        if any(edge.giver == SOURCE for edge in self.graph.edges):
+            y = self._end(SOURCE, "from above", y)
         row = 0
-        waiting = _labels(entering)
         for frame in self.graph.frames:
-            y, row, waiting = self._frame(frame, 0, y, row, waiting)
+            y, row = self._frame(frame, 0, y, row)
             y += PAD
-        leaving = [edge for edge in self.graph.edges if edge.giver in self.place and edge.taker == OUTPUT]
+        leaving = [edge for edge in self.graph.edges if edge.taker == OUTPUT]
         if leaving:
-            y = self._arrow_down(y, _labels(leaving), begin=self._bottom(row - 1))
-            y = self._end("to the listener" if _is_audio(leaving) else "to what stands below", y)
+            y = self._arrows_into(row, y)
+            y = self._end(OUTPUT, "to the listener" if _is_audio(leaving) else "to what stands below", y)
         self._run_tracks()
         self.layout.width, self.layout.height = self.right + (self.deepest + 2) * PAD, y + PAD
         self.layout.boxes.sort(key=lambda box: box.kind != "frame")
         return self.layout
 
-    def _frame(
-        self, frame: Frame, depth: int, y: float, row: int, waiting: list[str]
-    ) -> tuple[float, int, list[str]]:
-        """Lay out a frame whose top is at `y`; return its bottom, the next row, and what waits there."""
+    def _frame(self, frame: Frame, depth: int, y: float, row: int) -> tuple[float, int]:
+        """Lay out a frame whose top is at `y`; return its bottom and the next row."""
         x = self.left - (self.deepest + 1 - depth) * PAD
-        top, head = y, y
+        top = y
         y += PAD / 2
-        for text in _frame_texts(frame):
+        for line, text in enumerate(_frame_texts(frame)):
             y += LINE
-            self.layout.words.append(
-                Words(x + PAD / 2, y, text, "fault" if text in frame.faults else "frame")
-            )
+            self.layout.words.append(Words(x + PAD / 2, y, text, "fault" if line else "frame"))
         y += PAD
         for item in frame.inside:
             if isinstance(item, Frame):
-                y, row, waiting = self._frame(item, depth + 1, y, row, waiting)
+                y, row = self._frame(item, depth + 1, y, row)
                 y += PAD
                 continue
-            edges = self.near.get(row, [])
-            labels = waiting + _labels(edges)
-            if edges or waiting:
-                y = self._arrow_down(y, labels, begin=self._bottom(row - 1) if row else head - PAD)
-            waiting = []
+            y = self._arrows_into(row, y)
             y = self._block(self.rows[row], y) + PAD
             row += 1
         width = self.right + (self.deepest + 1 - depth) * PAD - x
         kind = "frame fault" if frame.faults else "frame"
         self.layout.boxes.append(Box(x, top, width, y - top, kind))
-        return y, row, waiting
+        return y, row
 
-    def _bottom(self, row: int) -> float:
-        return self.rows[row].y + self.rows[row].height
+    def _arrows_into(self, row: int, y: float) -> float:
+        """Draw what comes from the row just above, if anything does; return where the arrow ends."""
+        edges = self.near.get(row, [])
+        if not edges:
+            return y
+        above = self.rows[row - 1] if row else self.ends[SOURCE]
+        return self._arrow_down(y, _labels(edges), begin=above.bottom)
 
     def _arrow_down(self, y: float, labels: Sequence[str], *, begin: float) -> float:
         """Draw an arrow from `begin` over `y` on down, its labels below `y`; return where it ends."""
@@ -222,18 +231,19 @@ class _Laying:
             self.layout.words.append(Words(x + PAD, y + LINE * number, label, "label"))
         return end
 
-    def _end(self, text: str, y: float) -> float:
-        x, width = self.left + self.middle, width_of(text) + 2 * PAD
-        self.layout.boxes.append(Box(x - width / 2, y, width, LINE + PAD, "end"))
+    def _end(self, end: str, text: str, y: float) -> float:
+        x, width, row = self.left + self.middle, width_of(text) + 2 * PAD, self.ends[end]
+        row.y, row.right = y, x + width / 2
+        row.height = LINE * max(1, self._slots(row)) + PAD
+        self.layout.boxes.append(Box(x - width / 2, y, width, row.height, "end"))
         self.layout.words.append(Words(x - width / 2 + PAD, y + LINE + 1, text))
-        return y + LINE + PAD
+        return row.bottom
 
     def _block(self, row: _Row, y: float) -> float:
         """Draw a row's box with its pills; return its bottom."""
-        slots = len(row.arriving) + sum(len(self.far[number].ports) + 1 for number in row.leaving)
         pills = sum(LINE * len(texts) + PAD for _, texts in row.pills) + PAD * max(len(row.pills) - 1, 0)
-        row.y = y
-        row.height = max(LINE * len(row.texts) + PAD, pills, LINE * slots + PAD)
+        row.y, row.right = y, self.left + self.width
+        row.height = max(LINE * len(row.texts) + PAD, pills, LINE * self._slots(row) + PAD)
         kind = "block" if not row.node.faults else "fault" if row.node.is_certain else "unknown"
         self.layout.boxes.append(Box(self.left, y, self.width, row.height, kind))
         for number, (words, text) in enumerate(row.texts, 1):
@@ -247,20 +257,20 @@ class _Laying:
             points = ((x + width, y + height / 2), (self.left, y + height / 2))
             self.layout.arrows.append(Arrow(points, pill))
             y += height + PAD
-        return row.y + row.height
+        return row.bottom
 
     def _run_tracks(self) -> None:
         """Draw what flows further than to the next row; each end has a line of its own at its box."""
         edge_of_box = self.left + self.width
         widths = self._track_widths()
         for number, (edge, track) in enumerate(zip(self.far, self.tracks, strict=True)):
-            giver, taker = self.rows[self.place[edge.giver]], self.rows[self.place[edge.taker]]
+            giver, taker = self._at(edge.giver), self._at(edge.taker)
             before = giver.leaving[: giver.leaving.index(number)]
             used = len(giver.arriving) + sum(len(self.far[other].ports) + 1 for other in before)
             leave = giver.y + PAD / 2 + LINE * used + LINE / 2
             arrive = taker.y + PAD / 2 + LINE * taker.arriving.index(number) + LINE / 2
             x = edge_of_box + TRACK + sum(widths[:track])
-            points = ((edge_of_box, leave), (x, leave), (x, arrive), (edge_of_box, arrive))
+            points = ((giver.right, leave), (x, leave), (x, arrive), (taker.right, arrive))
             self.layout.arrows.append(Arrow(points))
             for line, label in enumerate(_labels([edge]), 1):
                 self.layout.words.append(Words(x + PAD / 2, leave + LINE * line, label, "label"))

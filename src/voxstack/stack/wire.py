@@ -66,6 +66,12 @@ class _Place:
         fitting = [key for key, net in self.nets.items() if net.spec.role == role]
         if len(fitting) == 1:
             return self.nets[fitting[0]]
+        if not self.nets:
+            raise ConfigError(
+                f"it runs a net of role '{role}', and here are none: put it into the stack of an addon that "
+                "has one; effects work on samples",
+                where=self.path,
+            )
         if not fitting:
             roles = ", ".join(f"'{key}' is {net.spec.role}" for key, net in self.nets.items())
             raise ConfigError(
@@ -134,7 +140,7 @@ class _Place:
             if self.faults is None:
                 raise
             name = _type(entry)
-            block = self.faults.broken(self.path, error)
+            block = self.faults.broken(self.path, error, branches=self._branches(name))
         self.seen.append(Wired(self.path, name, block, is_container=len(self.seen) > before))
         return block if self.watch is None else self.watch(self.path, name, block)
 
@@ -160,6 +166,13 @@ class _Place:
         if kind != wanted:
             raise WiringError(f"'{name}' is a {kind}; a {wanted} is wanted here", where=f"{self.path}.type")
         return name, factory.wire(validated(factory.Options, options, path=self.path), self._own())
+
+    def _branches(self, name: str) -> tuple[str, ...]:
+        """Return which keys of a block that cannot be wired would hold branches of the same stream."""
+        try:
+            return getattr(self.registry.find(name, path=self.path), "branches", ())
+        except ConfigError:
+            return ()
 
     def _own(self) -> "_Place":
         """Return this place with ports of its own, so that a need taken as met is met here alone."""

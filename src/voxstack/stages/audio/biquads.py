@@ -17,10 +17,13 @@ from voxstack.core.errors import Cancelled, ConfigError
 from voxstack.core.ports import Port, Ports, Tensors
 from voxstack.stages.audio.sampled import SAMPLES
 
-__all__ = ["Filter", "Sections", "require_scipy"]
+__all__ = ["LEAST_HZ", "Filter", "Sections", "require_scipy"]
 
 Sections = npt.NDArray[np.float64]
 """Rows b0 b1 b2 1 a1 a2."""
+
+LEAST_HZ = 1.0
+"""The lowest corner of a filter: below, its memory is longer than any utterance."""
 
 INAUDIBLE = 1e-6
 """Share of a sample's influence, -120 dB, from which on it counts as forgotten."""

@@ -1,6 +1,7 @@
 """Raise and lower parts of the spectrum, by a chain of second-order filters."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -10,7 +11,7 @@ import numpy as np
 
 from voxstack.core.errors import ConfigError, suggest
 from voxstack.core.site import Site
-from voxstack.stages.audio.biquads import Filter, Sections, require_scipy
+from voxstack.stages.audio.biquads import LEAST_HZ, Filter, Sections, require_scipy
 from voxstack.stages.audio.sampled import samples_above
 
 __all__ = ["Equaliser"]
@@ -71,9 +72,10 @@ def _section(section: Mapping[str, Any], rate: Fraction, *, path: str) -> Sectio
         raise ConfigError(f"a {kind} has no gain; leave it out", where=f"{path}.gain_db")
     nyquist = float(rate) / 2
     frequency = _number(section, "frequency_hz", None, -math.inf, math.inf, path=path)
-    if not 0 < frequency < nyquist:
+    if not LEAST_HZ <= frequency < nyquist:
         raise ConfigError(
-            f"got {frequency:g} Hz, want more than 0 and less than {nyquist:g}, half the sample rate",
+            f"got {frequency:g} Hz, want {LEAST_HZ:g} or more and less than {nyquist:g}, "
+            "half the sample rate",
             where=f"{path}.frequency_hz",
         )
     gain_db = (
@@ -93,7 +95,7 @@ def _number(
         got = "nothing" if value is None else repr(value)
         wanted = f" from {low:g} to {high:g}" if high < math.inf else ""
         raise ConfigError(f"got {got}, want a number{wanted}", where=f"{path}.{key}")
-    return float(value)
+    return float(min(max(value, -sys.float_info.max), sys.float_info.max))  # a whole number may be larger
 
 
 def _biquad(kind: str, turn: float, gain_db: float, q: float) -> Sections:

@@ -20,6 +20,9 @@ __all__ = ["Limiter"]
 BLOCK = 16
 """Samples that share one peak measurement; the grid starts at the utterance's first sample."""
 
+MOST_GAIN_DB = 60.0
+LEAST_CEILING_DB = -60.0
+
 
 @dataclass(frozen=True)
 class Limiter:
@@ -32,12 +35,13 @@ class Limiter:
     In:       samples  float32 [n]
     Out:      samples  float32 [n], |samples| ≤ 10^(ceiling_db / 20)
     Timing:   1 → 1, context twice the attack each side
-    Raises:   ConfigError if attack_ms or ceiling_db is out of range, WiringError without a sample rate
+    Raises:   ConfigError if gain_db, ceiling_db or attack_ms is out of range, WiringError without a
+              sample rate
     """
 
     @dataclass(frozen=True)
     class Options:
-        """gain_db in dB, ceiling_db in dB below full scale, attack_ms in ms."""
+        """gain_db in dB, -60 to 60; ceiling_db in dB, -60 to 0, which is full scale; attack_ms up to 100."""
 
         gain_db: float = 0.0
         ceiling_db: float = -0.2
@@ -54,9 +58,15 @@ class Limiter:
 
     @classmethod
     def wire(cls, options: Options, site: Site) -> "Limiter":
-        if options.ceiling_db > 0:
+        if not -MOST_GAIN_DB <= options.gain_db <= MOST_GAIN_DB:
             raise ConfigError(
-                f"got {options.ceiling_db} dB, want 0 or less: nothing is louder than full scale",
+                f"got {options.gain_db:g} dB, want {-MOST_GAIN_DB:g} to {MOST_GAIN_DB:g}",
+                where=f"{site.path}.gain_db",
+            )
+        if not LEAST_CEILING_DB <= options.ceiling_db <= 0:
+            raise ConfigError(
+                f"got {options.ceiling_db:g} dB, want {LEAST_CEILING_DB:g} to 0: "
+                "nothing is louder than full scale",
                 where=f"{site.path}.ceiling_db",
             )
         if not 0 < options.attack_ms <= 100:

@@ -12,7 +12,7 @@ from voxstack.core.errors import ConfigError, NetError
 from voxstack.core.ports import Port, Ports, Tensors
 from voxstack.core.site import Site
 from voxstack.stages.audio.grid import GridStream, Samples, delay_of
-from voxstack.stages.audio.pedalboard_plugins import chain, check_plugins
+from voxstack.stages.audio.pedalboard_plugins import chain, check_plugins, library
 from voxstack.stages.audio.sampled import SAMPLES, samples_above
 
 __all__ = ["Pedalboard"]
@@ -64,6 +64,7 @@ class Pedalboard:
             )
         port, rate = samples_above(site)
         where = f"{site.path}.plugins"
+        library(where=site.path)
         check_plugins(options.plugins, rate, where=where)
         try:
             effects = _Effects(options.plugins, rate, tail=0, delay=0)

@@ -53,6 +53,16 @@ OTHERS = {
 FREQUENCIES = frozenset({"cutoff_frequency_hz", "cutoff_hz", "centre_frequency_hz"})
 """Parameters that must be below half the sample rate; the library does not look."""
 
+RANGES = {
+    "gain_db": (-60.0, 60.0),
+    "drive_db": (-60.0, 60.0),
+    "feedback": (-0.99, 0.99),
+    "target_sample_rate": (1_000.0, 384_000.0),
+}
+"""Parameters beyond which the library gives what is no number, or never ends; it does not look."""
+
+USUAL_RANGE = (-1e6, 1e6)
+
 
 def library(*, where: str) -> Any:
     """Return the library.
@@ -134,6 +144,9 @@ def _check_value(default: Any, value: Any, path: str) -> None:
     elif isinstance(default, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"got {value!r:.40}, want a number", where=path)
+        low, high = RANGES.get(path.rpartition(".")[2], USUAL_RANGE)
+        if not low <= value <= high:
+            raise ConfigError(f"got {value!r:.40}, want {low:g} to {high:g}", where=path)
     elif not isinstance(value, str) or value not in _choices(default):
         raise ConfigError(f"got {value!r:.40}, want one of {', '.join(_choices(default))}", where=path)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from voxstack.core.errors import ConfigError
 from voxstack.core.site import Site
-from voxstack.stages.audio.biquads import Filter, require_scipy
+from voxstack.stages.audio.biquads import LEAST_HZ, Filter, require_scipy
 from voxstack.stages.audio.sampled import samples_above
 
 __all__ = ["TelephoneBand"]
@@ -42,10 +42,10 @@ class TelephoneBand(Filter):
         port, rate = samples_above(site)
         nyquist = float(rate) / 2
         low, high = options.low_hz, options.high_hz
-        if not 0 < low < high < nyquist:
+        if not LEAST_HZ <= low <= high - LEAST_HZ or high >= nyquist:
             raise ConfigError(
-                f"got {low:g} to {high:g} Hz, want edges that rise between 0 and {nyquist:g} Hz, half the "
-                "sample rate",
+                f"got {low:g} to {high:g} Hz, want edges {LEAST_HZ:g} Hz apart or more, from {LEAST_HZ:g} Hz "
+                f"to below {nyquist:g}, half the sample rate",
                 where=site.path,
             )
         sections = signal.butter(ORDER, [low, high], "bandpass", fs=float(rate), output="sos")

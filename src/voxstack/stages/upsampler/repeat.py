@@ -23,6 +23,8 @@ MOST_FRAME_RATE = 200
 """Frames per second that are taken for possible where the addon does not say."""
 HEAD = Timing()
 
+MOST_SCALE = 100.0
+
 
 @dataclass(frozen=True)
 class Upsampler:
@@ -54,9 +56,10 @@ class Upsampler:
 
     @classmethod
     def wire(cls, options: Options, site: Site) -> "Upsampler":
-        if options.length_scale <= 0:
+        if not 1 / MOST_SCALE <= options.length_scale <= MOST_SCALE:
             raise ConfigError(
-                f"got {options.length_scale}, want a number above 0", where=f"{site.path}.length_scale"
+                f"got {options.length_scale:g}, want {1 / MOST_SCALE:g} to {MOST_SCALE:g}",
+                where=f"{site.path}.length_scale",
             )
         durations = _found(options.durations, site.tensors, f"{site.path}.durations")
         if len(durations.axes) != 1:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,9 @@ class Compare:
         a: Any
         b: Any
         name: str | None = None
+
+    branches: ClassVar[tuple[str, ...]] = ("a", "b")
+    """Keys of the blocks that read the same source; the first's stream goes on, the others end here."""
 
     place: Place
     a: StreamableBlock
