@@ -75,7 +75,11 @@ def main() -> None:
             continue
         ratios = sorted(mine / base - 1 for mine, base in zip(times, took[PLAIN], strict=True))
         low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
-        print(f"  {name:<30}  {statistics.median(ratios):+.2%}  (half of them {low:+.2%} to {high:+.2%})")
+        error = 0.93 * (high - low) / len(ratios) ** 0.5  # of a median, where what differs is like noise
+        print(
+            f"  {name:<30}  {statistics.median(ratios):+.2%} ± {error:.2%}  "
+            f"(half of the rounds {low:+.2%} to {high:+.2%})"
+        )
 
 
 if __name__ == "__main__":
