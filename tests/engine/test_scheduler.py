@@ -337,6 +337,83 @@ def test_a_run_that_never_ends_is_given_up_and_its_core_given_to_others():
         assert lane.state == LaneState(running=0, waiting=0)
 
 
+def test_a_stream_learns_that_its_run_hangs_in_whatever_part_of_it():
+    """Encoders run in scopes of their own, which are cancelled one by one."""
+    lane, stream = Lane(1, hung_s=0.05), CancelScope()
+    hung = Gated("hung", is_open=False)
+    with stream.active(), CancelScope.inner() as block, CancelScope.inner() as part:
+        Asked(lane, hung, scope=part)
+        assert hung.began.wait(SOON_S)
+        until(lambda: lane.give_up_hung() or stream.is_cancelled)
+    assert block.is_cancelled
+    assert isinstance(stream.why, NetError)
+
+
+def test_who_would_have_been_run_with_one_that_goes_at_the_last_moment_waits_again(busy):
+    lane, keeper = busy
+
+    class LastMoment(CancelScope):
+        """Cancelled after its run got its turn, before it could look."""
+
+        def stopping(self, stop):
+            waiting(lane, 2)
+            keeper.gate.set()
+            waiting(lane, 0)
+            self.cancel()
+            return super().stopping(stop)
+
+    gone = Asked(lane, Gated("gone", key=7, most=8), scope=LastMoment())
+    waiting(lane, 1)
+    stays = Asked(lane, Gated("stays", key=7, most=8))
+    assert isinstance(gone.outcome(), Cancelled)
+    assert stays.outcome() == "STAYS"
+    assert lane.state == LaneState(running=0, waiting=0)
+
+
+def test_what_becomes_urgent_just_when_a_thread_for_the_patient_looks_at_it_is_not_left_lying():
+    class Turning(Playback):
+        has_begun = True
+
+        def runs_dry_at(self):
+            is_looked_at_there = threading.current_thread().name.startswith("voxstack-")
+            return time.monotonic() + (0.3 if is_looked_at_there else 100)
+
+    asked = Asked(Lane(1), work := Gated("a"), Turning())
+    assert asked.outcome() == "A"
+    assert work.thread is asked
+
+
+def test_where_no_thread_can_be_had_what_is_patient_runs_in_its_own(monkeypatch):
+    lane, work = Lane(1), Gated("patient")
+    real = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.startswith("voxstack-"):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        asked = Asked(lane, work, runs_dry_in(100))
+        assert asked.outcome() == "PATIENT"
+    assert work.thread is asked
+    assert Asked(lane, Gated("later"), runs_dry_in(100)).outcome() == "LATER"
+    assert lane.state == LaneState(running=0, waiting=0)
+
+
+def test_a_lane_that_ends_with_the_program_stops_all_and_refuses_the_rest(busy):
+    lane, keeper = busy
+    Asked(lane, patient := Gated("patient", is_open=False), runs_dry_in(100))
+    assert patient.began.wait(SOON_S)
+    asked = queued(lane, [Gated(name, key=7, most=8) for name in "abc"])
+    lane.close()
+    assert lane.state == LaneState(running=0, waiting=0)
+    assert keeper.gate.is_set()
+    for one in (*asked, Asked(lane, Gated("late"))):
+        assert isinstance(one.outcome(), Cancelled)
+        assert str(one.outcome()) == "the program ends"
+
+
 def test_each_device_has_one_lane_in_the_process():
     assert lane_of("CPU") is lane_of("cpu")
     assert lane_of("cuda:0") is not lane_of("cpu")

@@ -161,7 +161,10 @@ def test_a_forgotten_stream_gives_all_back(service):
     del ring
     gc.collect()
     assert is_idle(service)
-    assert threading.active_count() == before
+    until = time.monotonic() + PATIENCE_S
+    while threading.active_count() > before:  # its thread is stopped by another, and just ending
+        assert time.monotonic() < until
+        time.sleep(0.001)
 
 
 def test_a_forgotten_stream_with_a_deadline_does_not_wait_for_it(service):

@@ -23,6 +23,7 @@ class CancelScope:
         # Reentrant: the collector may cancel a scope in a thread that just holds its lock.
         self._lock = threading.RLock()
         self._stops: set[Callable[[], None]] = set()
+        self._outer: CancelScope | None = None
         self.is_cancelled = False
         self.why: VoxstackError | None = None
 
@@ -44,12 +45,21 @@ class CancelScope:
     def inner(cls) -> Generator["CancelScope", None, None]:
         """Make a scope the current one that is cancelled with the one around it, but not the other way."""
         scope, outer = cls(), cls.current()
+        scope._outer = outer
         if outer is None:
             with scope.active():
                 yield scope
         else:
             with outer.stopping(scope.cancel), scope.active():
                 yield scope
+
+    @property
+    def outermost(self) -> "CancelScope":
+        """The scope of the whole stream, in which this one was made by `inner`; or this one."""
+        scope = self
+        while scope._outer is not None:
+            scope = scope._outer
+        return scope
 
     def cancel(self, why: VoxstackError | None = None) -> None:
         """Stop what runs now and refuse what comes; safe twice, the first says why.

@@ -1,15 +1,21 @@
 """Work ahead of a listener, in a thread, by a bounded stretch of audio."""
 
+import _thread
+import atexit
+import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Self
 
 from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled
 from voxstack.engine.audio import Audio
 from voxstack.engine.playback import Playback
+from voxstack.engine.scheduler import give_up_hung
 
 __all__ = ["Speech"]
 
@@ -18,6 +24,9 @@ AHEAD_S = 2.0
 
 STOPPING_S = 5.0
 """How long closing waits for a net run in flight to notice; it takes milliseconds."""
+
+LOOK_S = 1.0
+"""How often a listener who waits looks whether what he waits for will ever end."""
 
 
 class Speech:
@@ -42,10 +51,10 @@ class Speech:
         over: Callable[[], None] | None = None,
     ) -> None:
         self._work = _Work(chunks, playback, ahead_s, scope or CancelScope(), over)
-        self._work.thread.start()
-        # A listener who just forgets the iterator, or a program that ends, must not leave work running:
-        # an engine that still computes while the interpreter goes down takes the process with it.
-        self._forgotten = weakref.finalize(self, self._work.stop)
+        self._work.start()
+        # A listener who just forgets the iterator must not leave work running.
+        self._forgotten = weakref.finalize(self, _stop_elsewhere, self._work)
+        self._forgotten.atexit = False
 
     def __iter__(self) -> "Speech":
         return self
@@ -55,7 +64,8 @@ class Speech:
 
     def close(self) -> None:
         """Stop the work at once, a net run in flight too, and free everything; safe twice."""
-        self._forgotten()
+        self._forgotten.detach()
+        self._work.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +98,14 @@ class _Work:
         self._error: BaseException | None = None
         self.thread = threading.Thread(target=self.run, name="voxstack-speech", daemon=True)
 
+    def start(self) -> None:
+        _at_work.add(self)
+        try:
+            self.thread.start()
+        except BaseException:
+            _at_work.discard(self)
+            raise
+
     def run(self) -> None:
         try:
             with self._scope.stopping(self.wake), self._scope.active():
@@ -106,34 +124,50 @@ class _Work:
         except BaseException as error:  # noqa: BLE001 - the listener's thread raises it
             self._error = error
         finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Free what the work held and say that it is over, whatever goes wrong with that."""
+        try:
             self._chunks.close()
-            over, self._over = self._over, None
-            try:
-                if over is not None:
-                    over()
-            finally:
-                with self._changed:
-                    self._is_over = True
-                    self._changed.notify_all()
+        except BaseException as error:  # noqa: BLE001 - the listener's thread raises it
+            self._error = self._error or error
+        over, self._over = self._over, None
+        try:
+            if over is not None:
+                over()
+        finally:
+            _at_work.discard(self)
+            with self._changed:
+                self._is_over = True
+                self._changed.notify_all()
 
     def take(self) -> Audio:
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._is_over or self._scope.is_cancelled)
-            if self._scope.is_cancelled:
-                is_told, self._is_told = self._is_told, True
-                if self._scope.why is not None and not is_told:
-                    raise self._scope.why
-                raise StopIteration
-            if self._ready:
-                chunk = self._ready.popleft()
-                self._ready_s -= chunk.duration_s
-                self._playback.took(chunk.duration_s)
-                self._changed.notify_all()
-                return chunk
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
+        while True:
+            with self._changed:
+                if self._changed.wait_for(self._has_news, LOOK_S):
+                    return self._taken()
+            give_up_hung()
+
+    def _has_news(self) -> bool:
+        return bool(self._ready) or self._is_over or self._scope.is_cancelled
+
+    def _taken(self) -> Audio:
+        if self._scope.is_cancelled:
+            is_told, self._is_told = self._is_told, True
+            if self._scope.why is not None and not is_told:
+                raise self._scope.why
             raise StopIteration
+        if self._ready:
+            chunk = self._ready.popleft()
+            self._ready_s -= chunk.duration_s
+            self._playback.took(chunk.duration_s)
+            self._changed.notify_all()
+            return chunk
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        raise StopIteration
 
     def wake(self) -> None:
         """Drop what is made and wake who waits, once the scope is cancelled."""
@@ -141,8 +175,39 @@ class _Work:
             self._ready.clear()
             self._changed.notify_all()
 
-    def stop(self) -> None:
+    def cancel(self) -> None:
         self._scope.cancel()
         self.wake()
+
+    def stop(self) -> None:
+        self.cancel()
         if threading.current_thread() is not self.thread:
             self.thread.join(STOPPING_S)
+
+
+_at_work: set[_Work] = set()
+
+
+def _stop_elsewhere(work: _Work) -> None:
+    """Stop the work of a stream that is forgotten, in another thread.
+
+    The garbage collector notices that in any thread, at any line, also in one that holds a lock which
+    stopping takes. What starts the thread takes none itself.
+    """
+    with suppress(RuntimeError):  # there are no more threads: it stops once it is ahead, and with the program
+        _thread.start_new_thread(work.cancel, ())
+
+
+def _stop_all() -> None:
+    """Stop what is at work when the program ends."""
+    works = tuple(_at_work)
+    for work in works:
+        work.cancel()
+    until = time.monotonic() + STOPPING_S
+    for work in works:
+        work.thread.join(max(0.0, until - time.monotonic()))
+
+
+atexit.register(_stop_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_at_work.clear)

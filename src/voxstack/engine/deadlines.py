@@ -37,7 +37,7 @@ class Deadlines:
     def at(self, due_s: float, act: Callable[[], None]) -> Deadline:
         """Call `act`, which must be quick, at a time; return what `drop` takes."""
         with self._lock:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # this process may be a fork
                 self._thread = threading.Thread(
                     target=_wait, args=(self._asked,), name="voxstack-deadlines", daemon=True
                 )

@@ -10,54 +10,35 @@ again by us, but the system does just that with threads: so a run that takes lon
 seconds of audio, does not hold up another listener's first word.
 """
 
+import atexit
 import contextvars
+import os
 import threading
 import time
-from collections.abc import Generator, Hashable, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from voxstack.core.cancel import CancelScope
-from voxstack.core.errors import Cancelled, NetError, VoxstackError
+from voxstack.core.errors import Cancelled, NetError
 from voxstack.engine.cores import cores
 from voxstack.engine.playback import Playback
 from voxstack.engine.priority import stand_back
+from voxstack.engine.runs import Run, Work, execute
 
-__all__ = ["Lane", "LaneState", "Work", "lane_of"]
-
-ABOUT_TO_RUN_DRY_S = 0.12
-"""A listener with less than this is served before a new one: a gap is worse than a first word 30 ms later."""
-
-PATIENT_S = 0.5
-"""With so much to hear, a listener does not notice a run that takes several times as long as it could."""
+__all__ = ["Lane", "LaneState", "give_up_hung", "lane_of"]
 
 HUNG_S = 60.0
 """A run that takes longer is given up: its listener is told, and others get its core."""
 
+ENDING_S = 5.0
+"""How long a program that ends waits for runs in flight to notice; it takes milliseconds."""
+
+ENDING = "the program ends"
+
 DEVICE_RUNS = 2
 """Runs at a time on a device with its own memory: one computes while another's tensors travel."""
-
-
-class Work(Protocol):
-    """One net run that waits for its turn.
-
-    key    what runs at the same time may have in common, to be run as one batch; None: it runs alone
-    most   how many may be run as one
-    where  what it is, for messages
-    """
-
-    @property
-    def key(self) -> Hashable | None: ...
-    @property
-    def most(self) -> int: ...
-    @property
-    def where(self) -> str: ...
-    def alone(self) -> Any: ...
-    def together(self, works: "Sequence[Work]") -> Sequence[Any]:
-        """Run works of the same key, this one among them; return what each gives, in their order."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,45 +47,6 @@ class LaneState:
 
     running: int
     waiting: int
-
-
-@dataclass(eq=False, slots=True)
-class _Run:
-    """A work with whom it is for, and what became of it."""
-
-    work: Work
-    threads: int
-    playback: Playback | None
-    scope: CancelScope | None
-    context: contextvars.Context
-    came: float
-    woken: threading.Event = field(default_factory=threading.Event)
-    began: float = 0.0
-    is_granted: bool = False
-    is_over: bool = False
-    is_lost: bool = False
-    fellows: "list[_Run]" = field(default_factory=list["_Run"])
-    result: Any = None
-    error: BaseException | None = None
-
-    def rank(self, now: float) -> tuple[int, float]:
-        """Return what sorts runs, the most urgent first."""
-        if self.playback is None:
-            return 1, self.came
-        dry = self.playback.runs_dry_at()
-        if not self.playback.has_begun:
-            return 1, dry
-        return (0 if dry - now < ABOUT_TO_RUN_DRY_S else 2), dry
-
-    def is_patient(self, now: float) -> bool:
-        return self.rank(now) > (2, now + PATIENT_S)
-
-    def give(self, result: Any = None, error: BaseException | None = None) -> None:
-        """Let whoever waits for it go on; what comes first counts."""
-        if not self.is_over:
-            self.is_over = True
-            self.result, self.error = result, error
-        self.woken.set()
 
 
 class Lane:
@@ -117,14 +59,19 @@ class Lane:
         self.units = units
         self._name = name
         self._hung_s = hung_s
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget all runs and threads: they are not those of this process, which was forked just now."""
         self._lock = threading.Lock()
         self._patient_came = threading.Condition(self._lock)
-        self._waiting: list[_Run] = []
-        self._running: set[_Run] = set()
-        self._free = units
-        self._free_for_patient = units
+        self._waiting: list[Run] = []
+        self._running: set[Run] = set()
+        self._free = self.units
+        self._free_for_patient = self.units
         self._workers = 0
         self._idle_workers = 0
+        self._is_closed = False
 
     @property
     def state(self) -> LaneState:
@@ -137,7 +84,7 @@ class Lane:
         In:       threads  that it keeps busy
         Raises:   what it raises; Cancelled if the current CancelScope is cancelled, while it waits too
         """
-        run = _Run(
+        run = Run(
             work=work,
             threads=max(1, min(threads, self.units)),
             playback=Playback.current(),
@@ -145,8 +92,10 @@ class Lane:
             context=contextvars.copy_context(),
             came=time.monotonic(),
         )
-        self._give_up_hung()
+        self.give_up_hung()
         with self._lock:
+            if self._is_closed:
+                raise Cancelled(ENDING)
             is_alone = self.units > 1 and not self._running and not self._waiting
             self._waiting.append(run)
             if is_alone and run.is_patient(run.came):
@@ -159,50 +108,57 @@ class Lane:
             self._wait(run)
         if run.is_granted:
             try:
-                _execute(run)
+                execute(run)
             finally:
                 self._release(run)
         if run.error is not None:
             raise run.error
         return run.result
 
-    def _wait(self, run: _Run) -> None:
+    def _wait(self, run: Run) -> None:
         try:
             with ExitStack() as stack:
                 if run.scope is not None:
                     stack.enter_context(run.scope.stopping(partial(self._withdraw, run)))
                 while not run.woken.wait(self._hung_s):
-                    self._give_up_hung()
+                    self.give_up_hung()
         except BaseException:  # cancelled before it could wait, or Ctrl-C
             self._withdraw(run)
             if run.is_granted:
-                self._release(run)
+                self._turn_down(run)
             raise
 
-    def _withdraw(self, run: _Run) -> None:
+    def _withdraw(self, run: Run) -> None:
         """Let a run go whose stream was closed while it waited."""
         with self._lock:
             if run in self._waiting:
                 self._waiting.remove(run)
                 run.give(error=Cancelled("the stream was closed"))
 
-    def _grant(self, run: _Run) -> None:
+    def _turn_down(self, run: Run) -> None:
+        """Give back a turn that nobody takes; those who would have been run with it wait again."""
+        with self._lock:
+            if not run.is_lost:
+                self._waiting.extend(run.fellows)
+                self._end(run)
+
+    def _grant(self, run: Run) -> None:
         """Give a run its units: its own thread runs it."""
         run.is_granted = True
         self._free -= run.threads
         self._start(run)
         run.woken.set()
 
-    def _start(self, run: _Run) -> None:
+    def _start(self, run: Run) -> None:
         run.began = time.monotonic()
         self._running.add(run)
 
-    def _release(self, run: _Run) -> None:
+    def _release(self, run: Run) -> None:
         with self._lock:
             if not run.is_lost:
                 self._end(run)
 
-    def _end(self, run: _Run) -> None:
+    def _end(self, run: Run) -> None:
         """Take back what a run was given, and hand it out again; the lock is held."""
         self._running.discard(run)
         if run.is_granted:
@@ -211,8 +167,13 @@ class Lane:
             self._free_for_patient += run.threads
         self._hand_out()
 
-    def _give_up_hung(self) -> None:
-        """Let nobody wait any longer for runs that do not end; their threads cannot be freed."""
+    def give_up_hung(self) -> None:
+        """Let nobody wait any longer for runs that do not end; their threads cannot be freed.
+
+        The listener is told through the scope of his stream. A run in the stream's own thread keeps that,
+        and with it all that its request holds: what its net uses stays in memory, and a service admits the
+        fewer streams, the more of its threads are stuck.
+        """
         with self._lock:
             now = time.monotonic()
             hung = [run for run in self._running if now - run.began > self._hung_s]
@@ -226,26 +187,57 @@ class Lane:
             for each in (run, *run.fellows):
                 each.give(error=error)
                 if each.scope is not None:
-                    each.scope.cancel(error)
+                    each.scope.outermost.cancel(error)
+
+    def close(self) -> None:
+        """Stop all runs, refuse those that come, and wait until none is in flight: the program ends."""
+        ending = Cancelled(ENDING)
+        with self._lock:
+            self._is_closed = True
+            waiting, self._waiting = self._waiting, []
+            runs = [each for run in (*waiting, *self._running) for each in (run, *run.fellows)]
+        for run in waiting:
+            run.give(error=ending)
+        for run in runs:
+            if run.scope is not None:
+                run.scope.outermost.cancel(ending)
+        until = time.monotonic() + ENDING_S
+        while self.state.running and time.monotonic() < until:
+            time.sleep(0.001)
 
     def _hand_out(self) -> None:
         """Give free units to the most urgent of those that wait; wake a worker if the rest is patient."""
+        self._hand_out_urgent()
+        if not self._waiting:
+            return
+        if self._idle_workers:
+            self._patient_came.notify()
+        elif self._workers < self.units:
+            self._add_worker()
+
+    def _hand_out_urgent(self) -> None:
         now = time.monotonic()
         while self._waiting:
             first = min(self._waiting, key=lambda run: run.rank(now))
-            if first.is_patient(now):
-                break
-            if first.threads > self._free:
+            if first.is_patient(now) or first.threads > self._free:
                 return
             self._choose(first, now)
             self._grant(first)
-        if self._waiting and self._idle_workers:
-            self._patient_came.notify()
-        elif self._waiting and self._workers < self.units:
-            self._workers += 1
-            threading.Thread(target=self._serve_patient, name=f"voxstack-{self._name}", daemon=True).start()
 
-    def _choose(self, run: _Run, now: float) -> None:
+    def _add_worker(self) -> None:
+        worker = threading.Thread(target=self._serve_patient, name=f"voxstack-{self._name}", daemon=True)
+        try:
+            worker.start()
+        except RuntimeError:  # the machine has no more threads: what can wait runs in its own
+            now = time.monotonic()
+            first = min(self._waiting, key=lambda run: run.rank(now))
+            if not self._workers and first.threads <= self._free:
+                self._choose(first, now)
+                self._grant(first)
+        else:
+            self._workers += 1
+
+    def _choose(self, run: Run, now: float) -> None:
         """Take a run out of those that wait, and its fellows, which are run with it as one batch.
 
         They are so many that the other cores get their share.
@@ -267,13 +259,13 @@ class Lane:
         while True:
             with self._lock:
                 run = self._next_patient()
-            _execute(run)
+            execute(run)
             if run.is_lost:
                 return
             self._release(run)
             del run  # and what it holds of a request that is over
 
-    def _next_patient(self) -> _Run:
+    def _next_patient(self) -> Run:
         """Wait for a run that is patient, and take it; the lock is held."""
         while True:
             now = time.monotonic()
@@ -285,57 +277,11 @@ class Lane:
                     self._free_for_patient -= first.threads
                     self._start(first)
                     return first
+            # What was patient when it woke this thread may be urgent by now, and nobody else looks at it.
+            self._hand_out_urgent()
             self._idle_workers += 1
             self._patient_came.wait()
             self._idle_workers -= 1
-
-
-def _execute(run: _Run) -> None:
-    """Run a work, and its fellows with it; each gets what it gave or raised."""
-    runs = [run, *run.fellows]
-    if len(runs) > 1:
-        try:
-            with _shared_scope(runs):
-                results = run.work.together([each.work for each in runs])
-            for each, result in zip(runs, results, strict=True):
-                each.give(result)
-        except VoxstackError:
-            pass  # one of them is at fault, or all were cancelled: each learns it alone
-        except BaseException as error:  # noqa: BLE001 - raised again in the requests' own threads
-            for each in runs:
-                each.give(error=error)
-            return
-        else:
-            return
-    for each in runs:
-        each.context.run(_alone, each)
-
-
-def _alone(run: _Run) -> None:
-    try:
-        result, error = run.work.alone(), None
-    except BaseException as raised:  # noqa: BLE001 - raised again in the request's own thread
-        result, error = None, raised
-    run.give(result, error)
-
-
-@contextmanager
-def _shared_scope(runs: Sequence[_Run]) -> Generator[None, None, None]:
-    """Work in a scope that is cancelled when those of all runs are; who is cancelled early goes early."""
-    scope, going_on = CancelScope(), set(map(id, runs))
-
-    def leave(run: _Run) -> None:
-        run.give(error=Cancelled("the stream was closed"))
-        going_on.discard(id(run))
-        if not going_on:
-            scope.cancel()
-
-    with ExitStack() as stack:
-        for run in runs:
-            if run.scope is not None:
-                stack.enter_context(run.scope.stopping(partial(leave, run)))
-        stack.enter_context(scope.active())
-        yield
 
 
 _lanes: dict[str, Lane] = {}
@@ -349,3 +295,27 @@ def lane_of(device: str) -> Lane:
         if name not in _lanes:
             _lanes[name] = Lane(cores() if name == "cpu" else DEVICE_RUNS, name=name)
         return _lanes[name]
+
+
+def give_up_hung() -> None:
+    """Give up what does not end, in all lanes; whoever waits for audio calls it now and then."""
+    for lane in tuple(_lanes.values()):
+        lane.give_up_hung()
+
+
+def _end() -> None:
+    """End with the program: an engine at work while the interpreter goes down takes the process with it."""
+    for lane in tuple(_lanes.values()):
+        lane.close()
+
+
+def _begin_anew() -> None:
+    global _lock  # noqa: PLW0603 - a thread that is not in this process may have held it
+    _lock = threading.Lock()
+    for lane in _lanes.values():
+        lane.begin_anew()
+
+
+atexit.register(_end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

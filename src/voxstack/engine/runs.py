@@ -1,0 +1,128 @@
+"""Say what one net run is while it waits for its turn: for whom, how urgent, with whom it may be run."""
+
+import contextvars
+import threading
+from collections.abc import Generator, Hashable, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from voxstack.core.cancel import CancelScope
+from voxstack.core.errors import Cancelled, VoxstackError
+from voxstack.engine.playback import Playback
+
+__all__ = ["Run", "Work", "execute"]
+
+ABOUT_TO_RUN_DRY_S = 0.12
+"""A listener with less than this is served before a new one: a gap is worse than a first word 30 ms later."""
+
+PATIENT_S = 0.5
+"""With so much to hear, a listener does not notice a run that takes several times as long as it could."""
+
+
+class Work(Protocol):
+    """One net run that waits for its turn.
+
+    key    what runs at the same time may have in common, to be run as one batch; None: it runs alone
+    most   how many may be run as one
+    where  what it is, for messages
+    """
+
+    @property
+    def key(self) -> Hashable | None: ...
+    @property
+    def most(self) -> int: ...
+    @property
+    def where(self) -> str: ...
+    def alone(self) -> Any: ...
+    def together(self, works: "Sequence[Work]") -> Sequence[Any]:
+        """Run works of the same key, this one among them; return what each gives, in their order."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """A work with whom it is for, and what became of it."""
+
+    work: Work
+    threads: int
+    playback: Playback | None
+    scope: CancelScope | None
+    context: contextvars.Context
+    came: float
+    woken: threading.Event = field(default_factory=threading.Event)
+    began: float = 0.0
+    is_granted: bool = False
+    is_over: bool = False
+    is_lost: bool = False
+    fellows: "list[Run]" = field(default_factory=list["Run"])
+    result: Any = None
+    error: BaseException | None = None
+
+    def rank(self, now: float) -> tuple[int, float]:
+        """Return what sorts runs, the most urgent first."""
+        if self.playback is None:
+            return 1, self.came
+        dry = self.playback.runs_dry_at()
+        if not self.playback.has_begun:
+            return 1, dry
+        return (0 if dry - now < ABOUT_TO_RUN_DRY_S else 2), dry
+
+    def is_patient(self, now: float) -> bool:
+        return self.rank(now) > (2, now + PATIENT_S)
+
+    def give(self, result: Any = None, error: BaseException | None = None) -> None:
+        """Let whoever waits for it go on; what comes first counts."""
+        if not self.is_over:
+            self.is_over = True
+            self.result, self.error = result, error
+        self.woken.set()
+
+
+def execute(run: Run) -> None:
+    """Run a work, and its fellows with it; each gets what it gave or raised."""
+    runs = [run, *run.fellows]
+    if len(runs) > 1:
+        try:
+            with _shared_scope(runs):
+                results = run.work.together([each.work for each in runs])
+            for each, result in zip(runs, results, strict=True):
+                each.give(result)
+        except VoxstackError:
+            pass  # one of them is at fault, or all were cancelled: each learns it alone
+        except BaseException as error:  # noqa: BLE001 - raised again in the requests' own threads
+            for each in runs:
+                each.give(error=error)
+            return
+        else:
+            return
+    for each in runs:
+        each.context.run(_alone, each)
+
+
+def _alone(run: Run) -> None:
+    try:
+        result, error = run.work.alone(), None
+    except BaseException as raised:  # noqa: BLE001 - raised again in the request's own thread
+        result, error = None, raised
+    run.give(result, error)
+
+
+@contextmanager
+def _shared_scope(runs: Sequence[Run]) -> Generator[None, None, None]:
+    """Work in a scope that is cancelled when those of all runs are; who is cancelled early goes early."""
+    scope, going_on = CancelScope(), set(map(id, runs))
+
+    def leave(run: Run) -> None:
+        run.give(error=Cancelled("the stream was closed"))
+        going_on.discard(id(run))
+        if not going_on:
+            scope.cancel()
+
+    with ExitStack() as stack:
+        for run in runs:
+            if run.scope is not None:
+                stack.enter_context(run.scope.stopping(partial(leave, run)))
+        stack.enter_context(scope.active())
+        yield
