@@ -275,18 +275,16 @@ def test_runs_of_other_keys_or_of_none_stay_apart_and_a_batch_has_a_bound(busy):
     assert keeper.log == ["keeper", "a+d", "b", "c", "e", "f"]
 
 
-def test_a_batch_leaves_the_other_cores_their_share():
-    lane = Lane(2)
-    log = []
-    keepers = [Gated("keeper", is_open=False) for _ in range(2)]
-    for keeper in keepers:
-        Asked(lane, keeper)
-        assert keeper.began.wait(SOON_S)
-    asked = queued(lane, [Gated(name, log, key=7, most=8) for name in "abcd"])
-    for keeper in keepers:
-        keeper.gate.set()
-    assert [one.outcome() for one in asked] == list("ABCD")
-    assert sorted(log) == ["a+b", "c", "d"]
+def test_what_can_be_run_as_one_gathers_while_such_a_run_is_at_work():
+    lane, log = Lane(2), []
+    first = Gated("first", log, key=7, most=8, is_open=False)
+    begun = Asked(lane, first)
+    assert first.began.wait(SOON_S)
+    asked = queued(lane, [Gated(name, log, key=7, most=8) for name in "abc"])
+    assert Asked(lane, Gated("other", log, key=8, most=8)).outcome() == "OTHER"
+    first.gate.set()
+    assert [begun.outcome(), *(one.outcome() for one in asked)] == ["FIRST", "A", "B", "C"]
+    assert log == ["first", "other", "a+b+c"]
 
 
 def test_one_that_fails_does_not_spoil_what_is_run_with_it(busy):

@@ -15,6 +15,7 @@ import contextvars
 import os
 import threading
 import time
+from collections.abc import Hashable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -67,6 +68,7 @@ class Lane:
         self._patient_came = threading.Condition(self._lock)
         self._waiting: list[Run] = []
         self._running: set[Run] = set()
+        self._keys_at_work: set[Hashable] = set()
         self._free = self.units
         self._free_for_patient = self.units
         self._workers = 0
@@ -152,6 +154,8 @@ class Lane:
     def _start(self, run: Run) -> None:
         run.began = time.monotonic()
         self._running.add(run)
+        if run.work.key is not None:
+            self._keys_at_work.add(run.work.key)
 
     def _release(self, run: Run) -> None:
         with self._lock:
@@ -161,6 +165,7 @@ class Lane:
     def _end(self, run: Run) -> None:
         """Take back what a run was given, and hand it out again; the lock is held."""
         self._running.discard(run)
+        self._keys_at_work.discard(run.work.key)
         if run.is_granted:
             self._free += run.threads
         else:
@@ -208,7 +213,7 @@ class Lane:
     def _hand_out(self) -> None:
         """Give free units to the most urgent of those that wait; wake a worker if the rest is patient."""
         self._hand_out_urgent()
-        if not self._waiting:
+        if not self._ready():
             return
         if self._idle_workers:
             self._patient_came.notify()
@@ -217,8 +222,8 @@ class Lane:
 
     def _hand_out_urgent(self) -> None:
         now = time.monotonic()
-        while self._waiting:
-            first = min(self._waiting, key=lambda run: run.rank(now))
+        while ready := self._ready():
+            first = min(ready, key=lambda run: run.rank(now))
             if first.is_patient(now) or first.threads > self._free:
                 return
             self._choose(first, now)
@@ -230,26 +235,30 @@ class Lane:
             worker.start()
         except RuntimeError:  # the machine has no more threads: what can wait runs in its own
             now = time.monotonic()
-            first = min(self._waiting, key=lambda run: run.rank(now))
+            first = min(self._ready(), key=lambda run: run.rank(now))
             if not self._workers and first.threads <= self._free:
                 self._choose(first, now)
                 self._grant(first)
         else:
             self._workers += 1
 
-    def _choose(self, run: Run, now: float) -> None:
-        """Take a run out of those that wait, and its fellows, which are run with it as one batch.
+    def _ready(self) -> list[Run]:
+        """Return those that wait, but for what could have been run as one with a run at work.
 
-        They are so many that the other cores get their share.
+        Running such things together is quicker than running them on two cores, where their net reads all
+        its weights twice: they gather until that run is over.
         """
+        return [run for run in self._waiting if run.work.key not in self._keys_at_work]
+
+    def _choose(self, run: Run, now: float) -> None:
+        """Take a run out of those that wait, and its fellows, which are run with it as one batch."""
         self._waiting.remove(run)
         key = run.work.key
         if key is None:
             return
         alike = [other for other in self._waiting if other.work.key == key]
-        share = -(-(len(alike) + 1) // self.units)
         alike.sort(key=lambda other: other.rank(now))
-        run.fellows = alike[: min(share, run.work.most) - 1]
+        run.fellows = alike[: run.work.most - 1]
         for fellow in run.fellows:
             self._waiting.remove(fellow)
 
@@ -269,7 +278,7 @@ class Lane:
         """Wait for a run that is patient, and take it; the lock is held."""
         while True:
             now = time.monotonic()
-            patient = [run for run in self._waiting if run.is_patient(now)]
+            patient = [run for run in self._ready() if run.is_patient(now)]
             if patient:
                 first = min(patient, key=lambda run: run.rank(now))
                 if first.threads <= self._free_for_patient:
