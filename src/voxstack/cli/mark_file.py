@@ -1,5 +1,6 @@
 """Write the marks of what is spoken, line by line, as its chunks come."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -41,11 +42,16 @@ class MarkFile:
                 self._file.write(f"{self._lines.line(mark)}\n".encode("utf-8", "replace"))
             self._file.flush()
         except OSError as error:
+            if self._is_shown and isinstance(error, BrokenPipeError):
+                raise  # the reader has left; there is nobody to tell
             raise OutputError(f"cannot be written: {error.strerror}", where=str(self._path)) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *unused: object) -> None:
-        if not self._is_shown:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._is_shown:
+            return
+        # What was not written is lost, and whoever asked was told.
+        with contextlib.suppress(OSError) if kind is not None else contextlib.nullcontext():
             self._file.close()
