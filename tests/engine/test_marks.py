@@ -16,6 +16,7 @@ from voxstack.engine.fitting import Limits
 from voxstack.engine.marks import KINDS, Mark, chosen_kinds
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.voice import Voice
+from voxstack.engine.watching import Watcher
 from voxstack.stack.addon import load_addon
 
 pytestmark = pytest.mark.end_to_end
@@ -165,6 +166,14 @@ def test_what_nobody_asked_for_is_not_there(voice):
 def test_marks_change_no_sample(voice):
     text = "Bad cab, deaf chef. Ill jackal!"
     np.testing.assert_array_equal(voice.say(text, marks=ALL).samples, voice.say(text).samples)
+
+
+def test_a_voice_that_is_observed_or_watched_has_the_same_marks(voice):
+    text = "Bad cab, deaf chef. Ill jackal!"
+    for options in ({"telemetry": "logs"}, {"watch": Watcher()}):
+        assert voxstack.load("tone", folders=[ADDONS], **options).say(text, marks=ALL).marks == (
+            voice.say(text, marks=ALL).marks
+        )
 
 
 # A sentence in parts
