@@ -42,7 +42,7 @@ docs: .venv/dev                         ## write the generated parts of the docs
 	@$(BIN)/cog -r -P README.md docs/*.md docs/*/*.md
 
 bench: .venv/bench addons/joe/addon.json mandarin   ## measure against the peers (minutes)
-	@for measure in latency shapes startup memory overhead overhead_of_watching playback loudness mandarin sharing encoders; do \
+	@for measure in latency shapes startup memory overhead overhead_of_watching playback loudness mandarin sharing encoders cancelling; do \
 	    echo; echo "== $$measure"; $(BIN)/python benchmarks/$$measure.py || exit 1; done
 
 lock: .venv/dev                         ## choose and pin the versions of all dependencies anew

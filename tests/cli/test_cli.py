@@ -223,7 +223,7 @@ def test_every_command_tells_an_event_in_the_same_words(capsys, tmp_path):
 
 
 def test_no_audio_is_no_reason_to_fail_and_is_told(capsys, tmp_path):
-    nothing = [{"type": "Gain", "gain_db": -60}, {"type": "TrimSilence", "most_ms": 10_000}]
+    nothing = [{"type": "Gain", "gain_db": -60}, {"type": "TrimSilence", "keep_ms": 0, "most_ms": 10_000}]
     words = ["abc", "--voice", "tone", "--out", tmp_path / "t.wav", "--effects", json.dumps(nothing)]
     code, printed, err = say(capsys, *words)
     assert (code, err) == (

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.end_to_end
 
 ADDONS = Path(__file__).parents[2] / "examples" / "addons"
 
-NOTHING_LEFT = [{"type": "Gain", "gain_db": -60}, {"type": "TrimSilence", "most_ms": 10_000}]
+NOTHING_LEFT = [{"type": "Gain", "gain_db": -60}, {"type": "TrimSilence", "keep_ms": 0, "most_ms": 10_000}]
 
 
 def trace(capsys, *words):

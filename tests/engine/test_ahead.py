@@ -82,7 +82,7 @@ def test_who_waits_alone_for_a_net_that_hangs_is_told(held, monkeypatch, in_own_
             yield lane.run(held)
 
     speech = Speech(chunks(), playback)
-    with pytest.raises(NetError, match=r"has not ended after 0[.]05 s and is given up"):
+    with pytest.raises(NetError, match=r"has not ended after 0\.05 s and is given up"):
         next(speech)
     assert list(speech) == []
     assert lane.state == LaneState(running=0, waiting=0)

@@ -11,6 +11,7 @@ from voxstack.engine.ahead import STOPPING_S, Speech
 from voxstack.engine.audio import Audio
 from voxstack.engine.deadlines import Deadlines
 from voxstack.engine.finalizing import FinalizerLock
+from voxstack.engine.heaps import keep_few_heaps
 from voxstack.engine.marks import Marks
 from voxstack.engine.playback import Playback
 from voxstack.engine.request import Request
@@ -44,6 +45,7 @@ class Service:
         self._lock = FinalizerLock()
         self._requests: set[Request] = set()
         self._is_closing = False
+        keep_few_heaps()
 
     def stream(
         self,
