@@ -1,5 +1,6 @@
 """Turn any text-to-speech model into a streaming voice, through blocks wired by JSON."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from voxstack.core.errors import BusyError, DeadlineError, VoxstackError
@@ -25,6 +26,9 @@ __all__ = [
     "load",
 ]
 __version__ = "0.1.0"
+
+# onnxruntime reports to its vendor where nobody says otherwise; it looks when it is imported, which is later.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "Admission": "admission",

@@ -188,6 +188,8 @@ def test_a_server_that_cannot_even_warm_up_is_one_line(capsys, texts, speech_api
         (["tone-vocoder"], "it is a vocoder, no voice"),
         (["tone", "--streams", "1,0"], "got '1,0', want whole numbers from 1, with commas between"),
         (["tone", "--streams", "1,,2"], "want whole numbers from 1"),
+        (["tone", "--ramp-s", "inf"], "got inf, want a finite number"),
+        (["tone", "--buffer-ms", "nan"], "got nan, want a finite number"),
         (["tone", "--rounds", "0"], "0 is not in the range x>=1"),
         (["tone", "--find", "--streams", "2"], "--find tries numbers of streams itself"),
         (["tone", "--find", "--pace", "fast"], "--find tries numbers of streams itself"),

@@ -151,6 +151,27 @@ def test_not_all_who_are_refused_are_told_to_come_at_the_same_time(clock):
     assert refusal(admission).retry_after_s == pytest.approx(12, rel=0.2)
 
 
+def test_refusals_are_forgotten_once_nothing_is_at_work(clock):
+    admission = Admission(1, clock=clock)
+    settle(admission, clock, 8)
+    ticket = admission.admit()
+    assert [refusal(admission).retry_after_s for _ in range(3)][-1] == pytest.approx(24)
+    ticket.close()
+    with admission.admit():
+        assert refusal(admission).retry_after_s == pytest.approx(8, rel=0.2)
+
+
+def test_a_client_beyond_his_own_bound_changes_nobody_elses_hint(clock):
+    admission = Admission(2, per_client=1, clock=clock)
+    settle(admission, clock, 8)
+    with admission.admit(client="greedy"), admission.admit(client="other"):
+        for _ in range(20):
+            with pytest.raises(BusyError) as refused:
+                admission.admit(client="greedy")
+            assert refused.value.retry_after_s == pytest.approx(8)
+        assert refusal(admission).retry_after_s == pytest.approx(4)
+
+
 def test_a_flood_of_refusals_is_forgotten_as_streams_end(clock):
     admission = Admission(2, clock=clock)
     settle(admission, clock, 4)

@@ -22,7 +22,7 @@ CHUNK = Audio(np.zeros(160, np.float32), 16_000, (0, 1), ())
 class Held:
     """A work that runs until it is let go, and does not notice that its stream is closed."""
 
-    key, most, where = None, 1, "net 'held'"
+    key, most, where, can_stand_back = None, 1, "net 'held'", True
 
     def __init__(self):
         self.began = threading.Event()

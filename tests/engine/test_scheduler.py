@@ -31,6 +31,7 @@ class Gated:
     """A work that waits until it is let go; what was begun and together with what is noted in `log`."""
 
     where = "net 'gated'"
+    can_stand_back = True
 
     def __init__(self, name, log=None, *, key=None, most=1, is_open=True, error=None):
         self.name = name
@@ -285,6 +286,39 @@ def test_what_can_be_run_as_one_gathers_while_such_a_run_is_at_work():
     first.gate.set()
     assert [begun.outcome(), *(one.outcome() for one in asked)] == ["FIRST", "A", "B", "C"]
     assert log == ["first", "other", "a+b+c"]
+
+
+def test_what_is_urgent_does_not_wait_for_its_like_in_a_thread_that_stands_back():
+    lane = Lane(1)
+    patient = Gated("patient", key=7, most=8, is_open=False)
+    begun = Asked(lane, patient, runs_dry_in(100))
+    assert patient.began.wait(SOON_S)
+    assert Asked(lane, Gated("new", key=7, most=8)).outcome() == "NEW"
+    patient.gate.set()
+    assert begun.outcome() == "PATIENT"
+
+
+def test_what_turns_urgent_while_it_waits_does_not_wait_for_others_to_end():
+    lane = Lane(1)
+    patient = Gated("patient", is_open=False)
+    begun = Asked(lane, patient, runs_dry_in(100))
+    assert patient.began.wait(SOON_S)
+    asked = Asked(lane, work := Gated("soon dry"), runs_dry_in(0.55))
+    assert asked.outcome() == "SOON DRY"
+    assert work.thread is asked
+    patient.gate.set()
+    assert begun.outcome() == "PATIENT"
+
+
+def test_what_computes_in_threads_of_its_engine_waits_its_turn_like_what_is_urgent(busy):
+    lane, keeper = busy
+    work = Gated("patient")
+    work.can_stand_back = False
+    asked = Asked(lane, work, runs_dry_in(100))
+    waiting(lane, 1)
+    keeper.gate.set()
+    assert asked.outcome() == "PATIENT"
+    assert work.thread is asked
 
 
 def test_one_that_fails_does_not_spoil_what_is_run_with_it(busy):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -38,6 +39,16 @@ class _Numbers(click.ParamType):
         return tuple(map(int, words))
 
 
+class _Finite(click.FloatRange):
+    """A range whose numbers are numbers: neither nan nor inf."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"got {value}, want a finite number", param, ctx)
+        return number
+
+
 @click.command(
     "bench",
     help="Let many listeners hear VOICE… at once, and say what they met. With several voices, requests are "
@@ -61,7 +72,7 @@ class _Numbers(click.ParamType):
 )
 @click.option(
     "--buffer-ms",
-    type=click.FloatRange(0),
+    type=_Finite(0),
     default=BUFFER_MS,
     show_default=True,
     metavar="X",
@@ -69,7 +80,7 @@ class _Numbers(click.ParamType):
 )
 @click.option(
     "--ramp-s",
-    type=click.FloatRange(0),
+    type=_Finite(0),
     metavar="X",
     help="Seconds over which the listeners come, evenly  [default: 5 at real-time pace, else 0]",
 )
@@ -77,7 +88,7 @@ class _Numbers(click.ParamType):
 @click.option("--find", "is_find", is_flag=True, help="Find the greatest number of streams that is carried.")
 @click.option(
     "--within-ms",
-    type=click.FloatRange(0, min_open=True),
+    type=_Finite(0, min_open=True),
     default=250.0,
     show_default=True,
     metavar="X",

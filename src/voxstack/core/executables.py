@@ -106,6 +106,11 @@ class Engine(Protocol):
         """Features of a processor that must be as they were where it compiled; None: any machine will do."""
         ...
 
+    @property
+    def keeps_threads(self) -> bool:
+        """Whether a run computes in threads that are not its caller's: their priority is not his."""
+        ...
+
     def build(self, spec: NetSpec, data: bytes, axes: FixedAxes) -> Executable:
         """Make a net ready now.
 

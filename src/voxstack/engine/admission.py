@@ -84,14 +84,17 @@ class Admission:
         with self._lock:
             own = self._of_client.get(client, 0)
             if self.per_client is not None and client is not None and own >= self.per_client:
-                raise self._busy(f"this client has {own} of its {self.per_client} streams at work", own)
+                raise BusyError(
+                    f"this client has {own} of its {self.per_client} streams at work",
+                    where="service",
+                    retry_after_s=self._hint_s(self._lasts_s / own),
+                )
             if self._at_work >= self.streams:
-                raise self._busy(f"{self._at_work} of {self.streams} streams are at work", self._at_work)
+                raise self._busy(f"{self._at_work} of {self.streams} streams are at work")
             if self._queued + characters > self.queued_characters:
                 raise self._busy(
                     f"{self._queued:,} of at most {self.queued_characters:,} characters wait to be spoken, "
-                    f"{characters:,} more are too many",
-                    self._at_work,
+                    f"{characters:,} more are too many"
                 )
             self._at_work += 1
             self._queued += characters
@@ -99,12 +102,16 @@ class Admission:
                 self._of_client[client] = own + 1
             return Ticket(self, characters, client, self._clock())
 
-    def _busy(self, what: str, at_work: int) -> BusyError:
+    def _busy(self, what: str) -> BusyError:
         """Refuse, with the time at which so many streams will have ended that it is this one's turn."""
-        most = math.ceil(MOST_S * at_work / max(self._lasts_s, LEAST_S))  # more would change no hint
+        most = math.ceil(MOST_S * self._at_work / max(self._lasts_s, LEAST_S))  # more would change no hint
         self._refused = min(self._refused + 1, most)
-        turn_s = self._lasts_s * self._refused / at_work
-        return BusyError(what, where="service", retry_after_s=min(MOST_S, max(LEAST_S, turn_s)))
+        turn_s = self._lasts_s * self._refused / max(self._at_work, 1)
+        return BusyError(what, where="service", retry_after_s=self._hint_s(turn_s))
+
+    @staticmethod
+    def _hint_s(seconds: float) -> float:
+        return min(MOST_S, max(LEAST_S, seconds))
 
     def spoken(self, ticket: "Ticket", characters: int) -> None:
         """Take characters of a ticket out of the queue; never waits."""
@@ -126,7 +133,7 @@ class Admission:
             self._at_work -= 1
             self._queued -= ticket.characters
             ticket.characters = 0
-            self._refused = max(0, self._refused - 1)
+            self._refused = max(0, self._refused - 1) if self._at_work else 0
             lasted_s = self._clock() - ticket.since_s
             self._lasts_s += NEW_SHARE * (lasted_s - self._lasts_s)
             if ticket.client is not None:

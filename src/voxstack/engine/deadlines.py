@@ -63,9 +63,10 @@ def _wait(asked: "queue.SimpleQueue[Deadline | None]") -> None:
     while True:
         try:
             left_s = max(0.0, coming[0].due_s - time.monotonic()) if coming else None
-            new = asked.get(timeout=left_s)
+            new = asked.get(timeout=None if left_s is None else min(left_s, threading.TIMEOUT_MAX))
         except queue.Empty:
-            _act(heapq.heappop(coming))
+            if coming[0].due_s <= time.monotonic():
+                _act(heapq.heappop(coming))
             continue
         if new is None:
             return

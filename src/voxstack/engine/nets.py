@@ -15,6 +15,7 @@ from voxstack.engine.artefacts import Artefacts, write_artefacts
 from voxstack.engine.cores import cores
 from voxstack.engine.library import folders
 from voxstack.engine.manifest import NetPlan
+from voxstack.engine.priority import stand_back
 from voxstack.engine.scheduled import ScheduledNet
 from voxstack.engine.scheduler import lane_of
 from voxstack.engine.shared import SHARED
@@ -121,7 +122,11 @@ def load_nets(addon: Addon, profile: Profile) -> dict[str, Net]:
         plan = plans[name]
         return SHARED.get(_key(plan, profile), lambda: _load(addon, profile, name, plan, compiled_nets))
 
-    with ThreadPoolExecutor(cores(), thread_name_prefix="voxstack-load") as pool:
+    # Those who speak go first; but threads that an engine keeps would stand back for good, like their maker.
+    stands_back = not any(plan.engine.keeps_threads for plan in plans.values())
+    with ThreadPoolExecutor(
+        cores(), thread_name_prefix="voxstack-load", initializer=stand_back if stands_back else None
+    ) as pool:
         # Biggest first, so that no core waits at the end for a big one.
         names = sorted(plans, key=lambda name: -addon.files.size(plans[name].file))
         return dict(zip(names, pool.map(load, names), strict=True))
@@ -204,7 +209,12 @@ def _load(addon: Addon, profile: Profile, name: str, plan: NetPlan, kept: Artefa
 
     choice = profile.choice(profile.of(plan.spec))
     net = compiled(plan.spec, plan.shapes, make, threads=choice.threads, locked=plan.engine.locks_sizes)
-    return ScheduledNet(net, lane_of(choice.device), threads=choice.threads)
+    return ScheduledNet(
+        net,
+        lane_of(choice.device),
+        threads=choice.threads,
+        can_stand_back=not plan.engine.keeps_threads,
+    )
 
 
 def _remedy(addon: Addon, profile: Profile) -> str:

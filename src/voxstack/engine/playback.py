@@ -25,7 +25,9 @@ class Playback:
         self.is_ahead = is_ahead
         self._asked = time.monotonic()
         self._plays_until: float | None = None
-        self._waiting_s = 0.0
+        # Each has one writer, who makes and who takes, so that neither needs a lock.
+        self._made_s = 0.0
+        self._taken_s = 0.0
 
     @classmethod
     def nobody(cls) -> "Playback":
@@ -53,6 +55,10 @@ class Playback:
         """Whether something was made for it since it last had to wait for its text."""
         return self._plays_until is not None or self._waiting_s > 0
 
+    @property
+    def _waiting_s(self) -> float:
+        return max(self._made_s - self._taken_s, 0.0)
+
     def begin(self) -> None:
         """Wait for a first chunk from now on, unless there is still something to hear."""
         now = time.monotonic()
@@ -63,13 +69,13 @@ class Playback:
     def made(self, audio_s: float) -> None:
         """So much audio was made for it."""
         if self.is_ahead:
-            self._waiting_s += audio_s
+            self._made_s += audio_s
         else:
             self._play(audio_s)
 
     def took(self, audio_s: float) -> None:
         """It has taken so much of what waited."""
-        self._waiting_s = max(self._waiting_s - audio_s, 0.0)
+        self._taken_s += audio_s
         self._play(audio_s)
 
     def runs_dry_at(self) -> float:

@@ -54,7 +54,7 @@ class Request:
         """Stop its work so many seconds after its arrival; raise RequestError if that is no time."""
         if deadline_s is None:
             return
-        if not (math.isfinite(deadline_s) and deadline_s > 0):
+        if not (isinstance(deadline_s, int | float) and math.isfinite(deadline_s) and deadline_s > 0):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RequestError(f"got {deadline_s!r}, want seconds above 0", where="deadline_s")
         self._deadline_s = deadline_s
         deadline = deadlines.at(self._arrived_s + deadline_s, self._expire)
@@ -78,14 +78,14 @@ class Request:
         text: str | Iterable[str],
         controls: dict[str, float | str],
         *,
-        playback: Playback | None = None,
+        playback: Playback,
         marks: Marks = (),
+        is_stream: bool = True,
     ) -> Generator[Audio, None, None]:
         """Return its audio in chunks, counted as they are made; raise RequestError for wrong controls.
 
-        In:       playback  of who listens while it is made; None: nobody does
+        In:       is_stream  whether somebody listens while it is made
         """
-        is_stream = playback is not None
         return self._counted(
             voice.answer(text, controls, is_stream=is_stream, playback=playback, marks=marks)
         )

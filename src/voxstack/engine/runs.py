@@ -1,7 +1,9 @@
 """Say what one net run is while it waits for its turn: for whom, how urgent, with whom it may be run."""
 
 import contextvars
+import math
 import threading
+import time
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,12 +23,17 @@ PATIENT_S = 0.5
 """With so much to hear, a listener does not notice a run that takes several times as long as it could."""
 
 
+LOOK_AGAIN_S = 0.01
+"""After the moment at which a run turns urgent, so that it has."""
+
+
 class Work(Protocol):
     """One net run that waits for its turn.
 
-    key    what runs at the same time may have in common, to be run as one batch; None: it runs alone
-    most   how many may be run as one
-    where  what it is, for messages
+    key             what runs at the same time may have in common, to be run as one batch; None: it runs alone
+    most            how many may be run as one
+    where           what it is, for messages
+    can_stand_back  whether it computes in the thread that runs it, so that its priority is that thread's
     """
 
     @property
@@ -35,6 +42,8 @@ class Work(Protocol):
     def most(self) -> int: ...
     @property
     def where(self) -> str: ...
+    @property
+    def can_stand_back(self) -> bool: ...
     def alone(self) -> Any: ...
     def together(self, works: "Sequence[Work]") -> Sequence[Any]:
         """Run works of the same key, this one among them; return what each gives, in their order."""
@@ -70,7 +79,15 @@ class Run:
         return (0 if dry - now < ABOUT_TO_RUN_DRY_S else 2), dry
 
     def is_patient(self, now: float) -> bool:
-        return self.rank(now) > (2, now + PATIENT_S)
+        """Whether it can be at work in a thread that stands back."""
+        return self.work.can_stand_back and self.rank(now) > (2, now + PATIENT_S)
+
+    def turns_urgent_in(self) -> float:
+        """Return the seconds for which it is patient, as things are; infinite for what is urgent already."""
+        now = time.monotonic()
+        if not self.is_patient(now):
+            return math.inf
+        return self.rank(now)[1] - PATIENT_S - now + LOOK_AGAIN_S
 
     def give(self, result: Any = None, error: BaseException | None = None) -> None:
         """Let whoever waits for it go on; what comes first counts."""

@@ -15,7 +15,6 @@ import contextvars
 import os
 import threading
 import time
-from collections.abc import Hashable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -68,7 +67,6 @@ class Lane:
         self._patient_came = threading.Condition(self._lock)
         self._waiting: list[Run] = []
         self._running: set[Run] = set()
-        self._keys_at_work: set[Hashable] = set()
         self._free = self.units
         self._free_for_patient = self.units
         self._workers = 0
@@ -122,8 +120,10 @@ class Lane:
             with ExitStack() as stack:
                 if run.scope is not None:
                     stack.enter_context(run.scope.stopping(partial(self._withdraw, run)))
-                while not run.woken.wait(self._hung_s):
+                while not run.woken.wait(min(run.turns_urgent_in(), self._hung_s)):
                     self.give_up_hung()
+                    with self._lock:
+                        self._hand_out()
         except BaseException:  # cancelled before it could wait, or Ctrl-C
             self._withdraw(run)
             if run.is_granted:
@@ -154,8 +154,6 @@ class Lane:
     def _start(self, run: Run) -> None:
         run.began = time.monotonic()
         self._running.add(run)
-        if run.work.key is not None:
-            self._keys_at_work.add(run.work.key)
 
     def _release(self, run: Run) -> None:
         with self._lock:
@@ -165,7 +163,6 @@ class Lane:
     def _end(self, run: Run) -> None:
         """Take back what a run was given, and hand it out again; the lock is held."""
         self._running.discard(run)
-        self._keys_at_work.discard(run.work.key)
         if run.is_granted:
             self._free += run.threads
         else:
@@ -213,7 +210,7 @@ class Lane:
     def _hand_out(self) -> None:
         """Give free units to the most urgent of those that wait; wake a worker if the rest is patient."""
         self._hand_out_urgent()
-        if not self._ready():
+        if not self._ready(time.monotonic()):
             return
         if self._idle_workers:
             self._patient_came.notify()
@@ -222,7 +219,7 @@ class Lane:
 
     def _hand_out_urgent(self) -> None:
         now = time.monotonic()
-        while ready := self._ready():
+        while ready := self._ready(now):
             first = min(ready, key=lambda run: run.rank(now))
             if first.is_patient(now) or first.threads > self._free:
                 return
@@ -235,20 +232,25 @@ class Lane:
             worker.start()
         except RuntimeError:  # the machine has no more threads: what can wait runs in its own
             now = time.monotonic()
-            first = min(self._ready(), key=lambda run: run.rank(now))
+            first = min(self._ready(now), key=lambda run: run.rank(now))
             if not self._workers and first.threads <= self._free:
                 self._choose(first, now)
                 self._grant(first)
         else:
             self._workers += 1
 
-    def _ready(self) -> list[Run]:
+    def _ready(self, now: float) -> list[Run]:
         """Return those that wait, but for what could have been run as one with a run at work.
 
         Running such things together is quicker than running them on two cores, where their net reads all
-        its weights twice: they gather until that run is over.
+        its weights twice: they gather until that run is over. What is urgent does not wait for a thread
+        that stands back.
         """
-        return [run for run in self._waiting if run.work.key not in self._keys_at_work]
+        urgent = {run.work.key for run in self._running if run.is_granted} - {None}
+        others = {run.work.key for run in self._running} - {None}
+        return [
+            run for run in self._waiting if run.work.key not in (others if run.is_patient(now) else urgent)
+        ]
 
     def _choose(self, run: Run, now: float) -> None:
         """Take a run out of those that wait, and its fellows, which are run with it as one batch."""
@@ -278,7 +280,7 @@ class Lane:
         """Wait for a run that is patient, and take it; the lock is held."""
         while True:
             now = time.monotonic()
-            patient = [run for run in self._ready() if run.is_patient(now)]
+            patient = [run for run in self._ready(now) if run.is_patient(now)]
             if patient:
                 first = min(patient, key=lambda run: run.rank(now))
                 if first.threads <= self._free_for_patient:

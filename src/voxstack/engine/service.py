@@ -65,16 +65,7 @@ class Service:
                   marks       kinds of marks that chunks shall have
         Raises:   BusyError if there is no room now; RequestError as `Voice.stream` does
         """
-        request = self._begin(voice, text, deadline_s, client)
-        try:
-            playback = Playback(is_ahead=True)
-            chunks = request.chunks(
-                request.voice(self.voices), text, controls, playback=playback, marks=marks
-            )
-            return Speech(chunks, playback, scope=request.scope, over=request.end)
-        except BaseException:
-            request.end()
-            raise
+        return self._speech(self._begin(voice, text, deadline_s, client), text, controls, marks)[0]
 
     def say(
         self,
@@ -86,17 +77,12 @@ class Service:
         marks: Marks = (),
         **controls: float | str,
     ) -> Audio:
-        """Return the audio of a text, as `Voice.say` does, in the caller's thread; the rest as `stream`."""
+        """Return the audio of a text, as `Voice.say` does; the rest as `stream`."""
+        # The work has a thread of its own: a net that hangs does not keep the caller past his deadline.
         request = self._begin(voice, text, deadline_s, client)
-        try:
-            speaker = request.voice(self.voices)
-            with request.scope.active():
-                chunks = request.chunks(speaker, text, controls, marks=marks)
-                return Audio.joined(chunks, speaker.sample_rate)
-        except Cancelled as error:
-            raise request.scope.why or error from None
-        finally:
-            request.end()
+        speech, rate = self._speech(request, text, controls, marks, is_stream=False)
+        with speech:
+            return Audio.joined(speech, rate)
 
     @property
     def at_work(self) -> int:
@@ -131,6 +117,26 @@ class Service:
 
     def __exit__(self, *unused: object) -> None:
         self.close()
+
+    def _speech(
+        self,
+        request: Request,
+        text: str | Iterable[str],
+        controls: dict[str, float | str],
+        marks: Marks,
+        *,
+        is_stream: bool = True,
+    ) -> tuple[Speech, int]:
+        """Return a request's audio as it is made, and its samples a second."""
+        try:
+            voice, playback = request.voice(self.voices), Playback(is_ahead=True)
+            chunks = request.chunks(
+                voice, text, controls, playback=playback, marks=marks, is_stream=is_stream
+            )
+            return Speech(chunks, playback, scope=request.scope, over=request.end), voice.sample_rate
+        except BaseException:
+            request.end()
+            raise
 
     def _begin(
         self, voice: str, text: str | Iterable[str], deadline_s: float | None, client: Hashable | None

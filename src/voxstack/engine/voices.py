@@ -15,7 +15,6 @@ from voxstack.engine.leases import Lease
 from voxstack.engine.library import installed
 from voxstack.engine.on_disk import OnDisk, look
 from voxstack.engine.places import Loading, Place, Reloaded, Version, VoiceState, again, no_room, state_of
-from voxstack.engine.priority import stand_back
 from voxstack.engine.room import Room, Weights
 from voxstack.engine.telemetry import Telemetry
 from voxstack.engine.voice import open_voice, run_as
@@ -24,6 +23,9 @@ __all__ = ["Voices"]
 
 BROKEN_S = 5.0
 """How long requests for a voice that failed to load get the same error, before one tries it again."""
+
+LONGEST_NAME = 200
+"""Characters of a voice's name, or of a client's word that is repeated to him."""
 
 AGAIN_S = 5.0
 """When to ask again for a voice that found no memory, in seconds: as long as a short stream lasts."""
@@ -202,6 +204,8 @@ class Voices:
     def _place(self, name: str) -> Place:
         if self._is_closed:
             raise BusyError("the voices are closed", where=name, retry_after_s=AGAIN_S)
+        if not isinstance(name, str) or len(name) > LONGEST_NAME:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RequestError(f"got {str(name)[:LONGEST_NAME]!r}, want a voice's name", where="voice")
         return self._places.setdefault(name, Place(name))
 
     def _joined(self, place: Place) -> Loading:
@@ -252,8 +256,6 @@ class Voices:
 
     def _load(self, place: Place, loading: Loading) -> None:
         version = loading.version
-        if self._running.threads in (None, 1):  # else an engine would make its own threads stand back, too
-            stand_back()
         try:
             # Looked at before it is read: what changes in between is loaded once too often, never missed.
             loading.seen = look(self._folders)

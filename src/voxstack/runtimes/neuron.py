@@ -145,6 +145,7 @@ class NeuronRuntime:
     name = NAME
     needs_sizes = True
     needs_artefact = True
+    keeps_threads = True
     bound_to = None
     locks_sizes = True
 

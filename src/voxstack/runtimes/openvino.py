@@ -68,6 +68,7 @@ class OpenVinoRuntime:
 
     name = NAME
     needs_artefact = False
+    keeps_threads = True
 
     @classmethod
     def choose(cls, choice: Choice) -> "OpenVinoRuntime":

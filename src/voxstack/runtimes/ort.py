@@ -98,6 +98,10 @@ class OrtRuntime:
         return cls(choice.threads, PROVIDERS[choice.device], own, choice.precision, locks)
 
     @property
+    def keeps_threads(self) -> bool:
+        return self.threads > 1 or self.provider != PROVIDERS["cpu"]
+
+    @property
     def version(self) -> str:
         return onnxruntime.__version__
 

@@ -86,6 +86,10 @@ class TorchRuntime:
         return cls(choice.threads, choice.device, choice.precision, graphs)
 
     @property
+    def keeps_threads(self) -> bool:
+        return self.threads > 1 or self.device != "cpu"
+
+    @property
     def version(self) -> str:
         return torch.__version__
 
