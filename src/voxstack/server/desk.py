@@ -1,0 +1,193 @@
+"""Keep what all protocols of one server stand on: its voices, who may use them, and whether it is ending."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import anyio
+from anyio import to_thread
+
+from voxstack.core.errors import RequestError, VoxstackError
+from voxstack.engine.admission import Admission
+from voxstack.engine.service import Service
+from voxstack.engine.telemetry import Telemetry, chosen
+from voxstack.engine.voices import Voices
+from voxstack.server.catalogue import Catalogue, Offer
+from voxstack.server.encoding import warm_up
+from voxstack.server.hearing import Hearing
+from voxstack.server.keys import Allowance, Keys
+from voxstack.server.metrics import Metrics
+from voxstack.server.refusals import Refusal, draining
+from voxstack.server.settings import ServerSettings
+from voxstack.stack.deployment import load_deployment
+
+__all__ = ["Asked", "Desk"]
+
+SLOWEST, FASTEST = 0.25, 4.0
+STARTING = 32
+"""Requests on their way into the service at a time, each in a thread: its voice may have to load."""
+
+SPEEDS = 1000
+"""Speeds are as exact as 1/1000."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a client wants to hear, whatever the protocol.
+
+    speed     0.25 to 4, whether or not the voice can by itself
+    controls  of the voice: speaker, noise, seed …
+    client    whose key it was asked with, if keys are needed
+    """
+
+    voice: str
+    text: str
+    speed: float = 1.0
+    controls: dict[str, float | str] = field(default_factory=dict[str, float | str])
+    client: str | None = None
+
+
+@dataclass
+class Desk:
+    """One server's service, catalogue, keys and metrics; used in one event loop.
+
+    is_loaded    whether the voices that were chosen have been loaded
+    in_flight    answers that are being given, health and metrics aside
+    """
+
+    settings: ServerSettings
+    service: Service
+    catalogue: Catalogue
+    metrics: Metrics
+    keys: Keys | None = None
+    is_loaded: bool = False
+    is_draining: bool = False
+    in_flight: int = 0
+    faults: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        self._starting = anyio.CapacityLimiter(STARTING)
+        most = self.settings.key_characters_per_minute
+        self._allowance = None if most is None else Allowance(most)
+        self.metrics.watch(self.service, lambda: self.is_draining)
+
+    @classmethod
+    def of(cls, settings: ServerSettings) -> Self:
+        """Return the desk that settings describe; no voice is loaded yet.
+
+        Raises:   RequestError or ConfigError if a file of theirs is wrong
+        """
+        folders = [_folder(path) for path in settings.addons]
+        metrics = Metrics()
+        told = chosen(None, load_deployment(settings.deployment)) or Telemetry(has_signals=False)
+        voices = Voices(
+            folders,
+            profile=settings.profile,
+            deployment=settings.deployment,
+            artefacts=settings.artefacts,
+            telemetry=_measured(told, metrics),
+            budget_bytes=None if settings.memory_mb is None else settings.memory_mb * 1_000_000,
+        )
+        admission = Admission(
+            settings.streams,
+            queued_characters=settings.queued_characters,
+            per_client=settings.key_streams,
+        )
+        keys = None if settings.keys is None else Keys(Path(settings.keys))
+        catalogue = Catalogue(folders, settings.voices, settings.aliases)
+        return cls(settings, Service(voices, admission), catalogue, metrics, keys)
+
+    def load(self) -> None:
+        """Load and warm the voices that are offered; blocks.
+
+        Raises:   the first one's error if a voice was named and does not load, or if none does
+        """
+        self.catalogue.refresh()
+        warm_up()
+        for name in self.settings.voices:
+            self.catalogue.find(name)
+        if not self.catalogue.offers:
+            raise RequestError(
+                "there is no voice that can speak text in the folders of addons; give --addons DIR",
+                where="addons",
+            )
+        names = list(self.catalogue.offers)
+        try:
+            self.service.voices.load(*names)
+        except VoxstackError:
+            ready = {state.name for state in self.service.voices.states() if state.state == "ready"}
+            if self.settings.voices or not ready:
+                raise
+        self.is_loaded = True
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new requests are taken, and find their voices warm."""
+        return self.is_loaded and not self.is_draining
+
+    async def speak(self, asked: Asked) -> Hearing:
+        """Return the audio of a request, which begins to be made; close it.
+
+        Raises:   Refusal, or what `Service.stream` raises
+        """
+        if self.is_draining:
+            raise draining()
+        offer = self.catalogue.find(asked.voice)
+        self._check_length(asked)
+        own, tempo = paced(offer, asked.speed)
+        controls = {**asked.controls, **({} if own is None else {"speed": own})}
+        start = partial(
+            self.service.stream,
+            offer.name,
+            asked.text,
+            deadline_s=self.settings.time_limit_s,
+            client=asked.client,
+            **controls,
+        )
+        # Who leaves while a voice loads is not waited for: what is then begun for nobody stops by itself.
+        speech = await to_thread.run_sync(start, abandon_on_cancel=True, limiter=self._starting)
+        return Hearing(speech, tempo)
+
+    def _check_length(self, asked: Asked) -> None:
+        most = self.settings.max_characters
+        count = len(asked.text)
+        if count > most:
+            raise Refusal(
+                413,
+                f"got {count:,} characters, at most {most:,} are taken; send the text in parts",
+                code="string_above_max_length",
+                param="input",
+            )
+        if self._allowance is not None and asked.client is not None:
+            self._allowance.take(asked.client, count)
+
+
+def paced(offer: Offer, speed: float) -> tuple[float | None, Fraction]:
+    """Return how much of a speed a voice does by itself, if it can, and what is left to stretch.
+
+    Raises:   RequestError if it is out of range
+    """
+    if not SLOWEST <= speed <= FASTEST:
+        raise RequestError(f"got {speed:g}, want {SLOWEST:g} to {FASTEST:g}", where="speed")
+    control = offer.controls.get("speed")
+    if control is None:
+        return None, Fraction(speed).limit_denominator(SPEEDS)
+    low = SLOWEST if control.min is None else control.min
+    high = FASTEST if control.max is None else control.max
+    own = min(max(speed, low), high)
+    return own, Fraction(speed / own).limit_denominator(SPEEDS)
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RequestError("there is no such folder", where=f"addons: {path}")
+    return folder
+
+
+def _measured(told: Telemetry, metrics: Metrics) -> Telemetry:
+    return Telemetry(
+        told.has_signals, told.has_texts, told.tracer_provider, told.meter_provider, metrics.measure
+    )
