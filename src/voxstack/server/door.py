@@ -1,6 +1,5 @@
 """Let each request in by its key, give it an id, answer errors, and write a line when it is over."""
 
-import asyncio
 import logging
 import secrets
 import time
@@ -9,6 +8,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -80,7 +80,7 @@ class Door:
         try:
             self._let_in(scope, visit)
             await self._app(scope, receive, told)
-        except asyncio.CancelledError:
+        except anyio.get_cancelled_exc_class():
             visit.outcome = "stopped"
             raise
         except Exception as error:  # noqa: BLE001 - the client is told, and the log

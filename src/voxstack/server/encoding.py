@@ -172,8 +172,9 @@ class _Sndfile:
         import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
         self._outlet = _Outlet()
+        outlet: Any = self._outlet
         self._file: Any = soundfile.SoundFile(
-            self._outlet, "w", samplerate=rate, channels=1, format=container, subtype=codec, **options
+            outlet, "w", samplerate=rate, channels=1, format=container, subtype=codec, **options
         )
         if codec == "OPUS":
             _shorten_pages(soundfile, self._file)

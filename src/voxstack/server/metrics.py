@@ -17,8 +17,8 @@ GAPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 OWN = {
     "voxstack_http_requests": "answers, by route, method and status",
-    "voxstack_http_first_audio_seconds": "from a request's arrival to the first audio that its connection took",
-    "voxstack_http_chunk_gap_seconds": "between two chunks that a connection took, a slow listener's time included",
+    "voxstack_http_first_audio_seconds": "from a request's arrival until its connection took its first audio",
+    "voxstack_http_chunk_gap_seconds": "between two chunks of a connection, a slow listener's time included",
     "voxstack_http_audio_bytes": "encoded audio given to connections",
     "voxstack_refusals": "requests that were refused, by reason",
     "voxstack_cancellations": "streams that ended early: the client left, stalled, or its audio broke off",

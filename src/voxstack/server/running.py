@@ -46,10 +46,10 @@ def bind(settings: ServerSettings) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        hint = (
-            "; stop what listens there, or choose another --port" if error.errno == errno.EADDRINUSE else ""
-        )
-        raise RequestError(f"cannot listen there: {error.strerror}{hint}", where=where) from error
+        what = f"cannot listen there: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            what += "; stop what listens there, or choose another --port"
+        raise RequestError(what, where=where) from error
     return listener
 
 
