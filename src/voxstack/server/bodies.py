@@ -17,6 +17,9 @@ LEAST_BYTES = 65_536
 BYTES_PER_CHARACTER = 12
 """The most that a character can take in JSON: two escapes of six."""
 
+HEARD_BYTES = 16_000_000
+"""How much of a body that is too large is let pass: who is cut off while he sends hears no answer."""
+
 Body = TypeVar("Body", bound=StrictModel)
 
 
@@ -28,14 +31,19 @@ async def read_json(request: Request, kind: type[Body], *, characters: int) -> B
     """
     most = LEAST_BYTES + BYTES_PER_CHARACTER * characters
     body = bytearray()
+    came = 0
     try:
         with anyio.fail_after(SENDING_S):
             async for part in request.stream():
-                body += part
-                if len(body) > most:
-                    raise Refusal(413, f"the body has more than {most:,} bytes")
+                came += len(part)
+                if came <= most:
+                    body += part
+                elif came > HEARD_BYTES:
+                    break
     except TimeoutError:
         raise Refusal(408, f"the body did not come within {SENDING_S:g} s") from None
     except ClientDisconnect:
         raise Refusal(400, "the client left before it had sent its body") from None
+    if came > most:
+        raise Refusal(413, f"the body has more than {most:,} bytes")
     return validated(kind, parse_json(bytes(body), where="$"))

@@ -15,8 +15,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voxstack.engine.lines import write_line
+from voxstack.server.connection import cut
 from voxstack.server.desk import Desk
-from voxstack.server.refusals import Refusal, refusal_of
+from voxstack.server.refusals import Refusal, Stalled, refusal_of
 
 __all__ = ["OPEN", "Door", "Visit", "visit_of"]
 
@@ -24,7 +25,11 @@ OPEN = frozenset({"/health", "/ready"})
 """What needs no key: who watches over processes has none."""
 
 VISIT = "voxstack.visit"
-BROKE_OFF = "broke off"
+BROKE_OFF, FAILED, STALLED = "broke off", "failed", "stalled"
+"""How an answer that had begun may end: the connection is closed; the client is told in it; it took nothing."""
+
+TAKING_S = 20.0
+"""How long a client may take for what was made until its answer broke off."""
 
 
 @dataclass
@@ -86,6 +91,8 @@ class Door:
         except Exception as error:  # noqa: BLE001 - the client is told, and the log
             await self._answer(error, visit, scope, receive, told)
         finally:
+            if visit.outcome in (BROKE_OFF, STALLED):
+                cut(scope, after_s=0.0 if visit.outcome == STALLED else TAKING_S)
             self._desk.in_flight -= is_counted
             self._write(scope, visit)
 
@@ -111,7 +118,7 @@ class Door:
                 {"id": visit.id, "error": "".join(traceback.format_exception(error))},
             )
         if visit.status:  # too late for words
-            visit.outcome = BROKE_OFF
+            visit.outcome = STALLED if isinstance(error, Stalled) else BROKE_OFF
             return
         visit.outcome = "refused"
         self._desk.metrics.refusals.labels(refusal.code).inc()

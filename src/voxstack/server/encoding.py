@@ -28,6 +28,8 @@ PAGE_LATENCY = 0x1302
 CONSTANT = {"bitrate_mode": "CONSTANT", "compression_level": 0.63}
 """64 kbit/s up to 24 kHz, 128 above. A player tells the time from it: there is no header with the length."""
 
+MP3_HEAD_BYTES = 4
+
 ENDLESS = 0xFFFFFFFF
 """In a WAV's size fields: as much as comes."""
 
@@ -115,15 +117,18 @@ class _Pcm:
 
     def write(self, samples: Samples) -> bytes:
         header, self._header = self._header, b""
-        # As libsndfile does it, so that a file and a stream of the same speech hold the same numbers.
-        scaled = np.rint(np.clip(samples, -1, 1) * np.float32(32767))
-        return header + scaled.astype("<i2").tobytes()
+        return header + _as_16_bit(samples).tobytes()
 
     def end(self) -> bytes:
         return self._header
 
     def close(self) -> None:
         pass
+
+
+def _as_16_bit(samples: Samples) -> npt.NDArray[np.int16]:
+    """Return what the lossless formats hold, all the same."""
+    return np.rint(np.clip(samples, -1, 1) * np.float32(32767)).astype("<i2")
 
 
 def _wav(rate: int) -> Encoder:
@@ -176,12 +181,13 @@ class _Sndfile:
         self._file: Any = soundfile.SoundFile(
             outlet, "w", samplerate=rate, channels=1, format=container, subtype=codec, **options
         )
+        self._is_lossless = codec == "PCM_16"
         if codec == "OPUS":
             _shorten_pages(soundfile, self._file)
 
     def write(self, samples: Samples) -> bytes:
         if samples.size:
-            self._file.write(samples)
+            self._file.write(_as_16_bit(samples) if self._is_lossless else samples)
         return self._outlet.taken()
 
     def end(self) -> bytes:
@@ -197,6 +203,22 @@ def _shorten_pages(soundfile: Any, file: Any) -> None:
     with suppress(AttributeError):
         wanted = soundfile._ffi.new("double*", OPUS_PAGE_MS)  # noqa: SLF001
         soundfile._snd.sf_command(file._file, PAGE_LATENCY, wanted, 8)  # noqa: SLF001
+
+
+class _Mp3(_Sndfile):
+    """MP3 frames; the first one that libsndfile writes is an empty place for a length that nobody knows."""
+
+    def __init__(self, rate: int) -> None:
+        super().__init__(rate, "MP3", "MPEG_LAYER_III", **CONSTANT)
+        self._is_begun = False
+
+    def write(self, samples: Samples) -> bytes:
+        data = super().write(samples)
+        if self._is_begun or not data:
+            return data
+        self._is_begun = True
+        begin = len(data) - len(data[MP3_HEAD_BYTES:].lstrip(b"\0"))
+        return data[begin:] if data[begin:].startswith(data[:2]) else data
 
 
 class _Aac:
@@ -243,7 +265,7 @@ FORMATS = {
         Format(
             "mp3",
             "audio/mpeg",
-            lambda rate: _Sndfile(rate, "MP3", "MPEG_LAYER_III", **CONSTANT),
+            _Mp3,
             rates=RATES[".mp3"],
         ),
         Format("opus", "audio/ogg", lambda rate: _Sndfile(rate, "OGG", "OPUS"), rates=RATES[".opus"]),

@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 import anyio
@@ -17,10 +17,10 @@ from voxstack.core.errors import suggest
 from voxstack.engine.audio import Audio
 from voxstack.server.bodies import read_json
 from voxstack.server.desk import Asked, Desk
-from voxstack.server.door import BROKE_OFF, Visit, visit_of
+from voxstack.server.door import BROKE_OFF, FAILED, STALLED, Visit, visit_of
 from voxstack.server.encoding import FORMATS, Encoder, Format, open_encoder
 from voxstack.server.hearing import Hearing
-from voxstack.server.refusals import Refusal, refusal_of
+from voxstack.server.refusals import Refusal, Stalled, refusal_of
 from voxstack.stack.strict import StrictModel
 
 __all__ = ["SpeechBody", "speech_route"]
@@ -117,7 +117,7 @@ class SpeechAnswer(Response):
             except Exception as error:  # noqa: BLE001 - raised below, without the group around it
                 failed.append(error)
             group.cancel_scope.cancel()
-        self._note()
+        self._note(failed)
         if failed:
             raise failed[0]
 
@@ -156,12 +156,12 @@ class SpeechAnswer(Response):
             if self._is_sse:
                 await self._send_body(_event({"type": "speech.audio.done", "usage": self._usage()}), send)
         except Exception as error:
-            if not self._is_sse:
+            if not self._is_sse or isinstance(error, Stalled):
                 raise
             await self._send_body(
                 _event({"type": "error", **refusal_of(error, request=self._visit.id).body}), send
             )
-            self._visit.outcome = BROKE_OFF
+            self._visit.outcome = FAILED
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _head(self, sample_rate: int) -> list[tuple[bytes, bytes]]:
@@ -195,8 +195,7 @@ class SpeechAnswer(Response):
             with anyio.fail_after(self._desk.settings.stalled_s):
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         except TimeoutError:
-            self._visit.facts["is_stalled"] = True
-            raise
+            raise Stalled(self._desk.settings.stalled_s) from None
 
     async def _run(self, work: Callable[..., Any], *given: Any) -> Any:
         """Encode; in a thread where it takes long enough for others to notice."""
@@ -208,13 +207,15 @@ class SpeechAnswer(Response):
         said, made = len(self._asked.text), round(self._samples / self._rate * OUTPUT_TOKENS_PER_S)
         return {"input_tokens": said, "output_tokens": made, "total_tokens": said + made}
 
-    def _note(self) -> None:
+    def _note(self, failed: Sequence[Exception]) -> None:
         """Write down how it ended."""
         facts = self._visit.facts
         facts["audio_s"] = round(self._samples / self._rate, 3)
         facts["bytes"] = self._bytes
-        reason = "stalled" if facts.get("is_stalled") else self._visit.outcome
-        if reason in ("left", "stalled", BROKE_OFF):
+        reason = self._visit.outcome
+        if failed and self._visit.status:
+            reason = STALLED if isinstance(failed[0], Stalled) else BROKE_OFF
+        if reason != "done":
             self._desk.metrics.cancellations.labels(self._labels[0], reason).inc()
 
 

@@ -13,7 +13,7 @@ from voxstack.core.errors import (
     VoxstackError,
 )
 
-__all__ = ["Refusal", "draining", "refusal_of"]
+__all__ = ["Refusal", "Stalled", "draining", "refusal_of"]
 
 NAMES = {"text": "input", "controls.speed": "speed"}
 """What the engine calls a part of a request → what the API calls it."""
@@ -80,6 +80,13 @@ class Refusal(VoxstackError):  # noqa: N818 - an answer, not a fault
         if self.status == 401:
             said["WWW-Authenticate"] = "Bearer"
         return said
+
+
+class Stalled(Refusal):
+    """A client took nothing for too long."""
+
+    def __init__(self, stalled_s: float) -> None:
+        super().__init__(408, f"nothing was taken for {stalled_s:g} s", code="stalled")
 
 
 def draining() -> Refusal:

@@ -14,6 +14,7 @@ from anyio import to_thread
 from voxstack.core.errors import RequestError, VoxstackError
 from voxstack.engine.lines import LOGGER, write_line
 from voxstack.server.app import make_app
+from voxstack.server.connection import Connection
 from voxstack.server.desk import Desk
 from voxstack.server.settings import ServerSettings
 
@@ -73,6 +74,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 make_app(desk),
+                http=Connection,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
