@@ -1,6 +1,7 @@
 """Keep what all protocols of one server stand on: its voices, who may use them, and whether it is ending."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +14,7 @@ from anyio import to_thread
 
 from voxstack.core.errors import RequestError, VoxstackError
 from voxstack.engine.admission import Admission
+from voxstack.engine.ahead import Speech
 from voxstack.engine.lines import write_line
 from voxstack.engine.service import Service
 from voxstack.engine.telemetry import Telemetry, chosen
@@ -172,9 +174,28 @@ class Desk:
             client=asked.client,
             **controls,
         )
-        # Who leaves while a voice loads is not waited for: what is then begun for nobody stops by itself.
-        speech = await to_thread.run_sync(start, abandon_on_cancel=True, limiter=self._starting)
-        return Hearing(speech, tempo)
+        return Hearing(await self._started(start), tempo)
+
+    async def _started(self, start: Callable[[], Speech]) -> Speech:
+        """Begin to speak in a thread: a voice may have to load. Who leaves meanwhile is not waited for."""
+        begun: list[Speech] = []
+        is_left = False
+
+        def begin() -> Speech:
+            speech = start()
+            begun.append(speech)
+            if is_left:
+                speech.close()
+            return speech
+
+        try:
+            return await to_thread.run_sync(begin, abandon_on_cancel=True, limiter=self._starting)
+        except BaseException:
+            is_left = True
+            with anyio.CancelScope(shield=True):
+                for speech in begun:
+                    await to_thread.run_sync(speech.close)
+            raise
 
     def _check_length(self, asked: Asked) -> None:
         most = self.settings.max_characters
