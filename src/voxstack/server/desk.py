@@ -32,7 +32,7 @@ __all__ = ["Asked", "Desk"]
 
 SLOWEST, FASTEST = 0.25, 4.0
 STARTING = 32
-"""Requests on their way into the service at a time, each in a thread: its voice may have to load."""
+"""Requests on their way into the service at a time, each in a thread; as many whose voice must load."""
 
 SPEEDS = 1000
 """Speeds are as exact as 1/1000."""
@@ -73,6 +73,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self._starting = anyio.CapacityLimiter(STARTING)
+        self._loading = anyio.CapacityLimiter(STARTING)
         most = self.settings.key_characters_per_minute
         self._allowance = None if most is None else Allowance(most)
         self.metrics.watch(self.service, lambda: self.is_draining)
@@ -174,9 +175,18 @@ class Desk:
             client=asked.client,
             **controls,
         )
-        return Hearing(await self._started(start), tempo)
+        self._take(asked)
+        try:
+            speech = await self._started(start, self._starting if self._is_warm(offer) else self._loading)
+        except BaseException:
+            self._take(asked, sign=-1)
+            raise
+        return Hearing(speech, tempo)
 
-    async def _started(self, start: Callable[[], Speech]) -> Speech:
+    def _is_warm(self, offer: Offer) -> bool:
+        return any(row.name == offer.name and row.state == "ready" for row in self.service.voices.states())
+
+    async def _started(self, start: Callable[[], Speech], limiter: anyio.CapacityLimiter) -> Speech:
         """Begin to speak in a thread: a voice may have to load. Who leaves meanwhile is not waited for."""
         begun: list[Speech] = []
         is_left = False
@@ -189,7 +199,7 @@ class Desk:
             return speech
 
         try:
-            return await to_thread.run_sync(begin, abandon_on_cancel=True, limiter=self._starting)
+            return await to_thread.run_sync(begin, abandon_on_cancel=True, limiter=limiter)
         except BaseException:
             is_left = True
             with anyio.CancelScope(shield=True):
@@ -207,8 +217,15 @@ class Desk:
                 code="string_above_max_length",
                 param="input",
             )
-        if self._allowance is not None and asked.client is not None:
-            self._allowance.take(asked.client, count)
+
+    def _take(self, asked: Asked, *, sign: int = 1) -> None:
+        """Take a text from what its client may send, or give it back."""
+        if self._allowance is None or asked.client is None:
+            return
+        if sign > 0:
+            self._allowance.take(asked.client, len(asked.text))
+        else:
+            self._allowance.give_back(asked.client, len(asked.text))
 
 
 def paced(offer: Offer, speed: float | None) -> tuple[float | None, Fraction]:
