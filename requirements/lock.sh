@@ -13,7 +13,8 @@ lock() {
 voice="--extra espeak --extra normalise --extra mandarin --extra import"
 lock base
 lock demo $voice --extra demo
-lock dev $voice --extra demo --extra report --extra dev
+lock server $voice --extra server
+lock dev $voice --extra demo --extra report --extra server --extra aac --extra dev
 lock bench $voice --extra demo --extra bench
 lock openvino --extra openvino -c requirements/dev.txt
 # Torch has no hash here: which build of it fits depends on the machine (torch.txt).

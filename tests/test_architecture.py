@@ -171,6 +171,9 @@ def test_threads_live_in_the_engine(module):
         / "phonemes"
         / "library.py",  # a C library with one voice at a time is kept behind a lock
         SOURCE / "testing" / "load" / "closed_loop.py",  # listeners stand outside the engine, each on its own
+        SOURCE / "server" / "connection.py",  # the same loop's timers
+        SOURCE / "server" / "hearing.py",  # an event loop, which has no threads, is woken from them
+        SOURCE / "server" / "running.py",  # what a server does beside answering are tasks of its loop
     }
     if folder(module) != "engine" and module not in allowed:
         assert not CONCURRENCY & set(imports(module))

@@ -26,6 +26,7 @@ COMMANDS = {
     "new": "Begin a package of your own, with a block that works.",
     "pack": "Write an addon folder as one .voxaddon file.",
     "say": "Speak a text.",
+    "serve": "Serve voices over HTTP.",
     "trace": "Show where the time of a voice goes, per block and net.",
     "voices": "List what is installed.",
 }

@@ -62,6 +62,20 @@ class Speech:
     def __next__(self) -> Audio:
         return self._work.take()
 
+    def take_ready(self) -> Audio | None:
+        """Return the next chunk if it is made, None if it is not yet; raise as `next` does. Never waits.
+
+        For who must not wait in a thread: `tell` says when to ask again.
+        """
+        return self._work.take_ready()
+
+    def tell(self, ready: Callable[[], None]) -> None:
+        """Call `ready`, which must be quick, now and whenever there may be something new to take.
+
+        It is called from any thread, and may be called once too often.
+        """
+        self._work.tell(ready)
+
     def close(self) -> None:
         """Stop the work at once, a net run in flight too, and free everything; safe twice."""
         self._forgotten.detach()
@@ -96,6 +110,7 @@ class _Work:
         self._is_over = False
         self._is_told = False
         self._error: BaseException | None = None
+        self._ready_told: Callable[[], None] | None = None
         self.thread = threading.Thread(target=self.run, name="voxstack-speech", daemon=True)
 
     def start(self) -> None:
@@ -113,7 +128,7 @@ class _Work:
                     with self._changed:
                         self._ready.append(chunk)
                         self._ready_s += chunk.duration_s
-                        self._changed.notify_all()
+                        self._notify()
                         self._changed.wait_for(
                             lambda: self._ready_s < self._ahead_s or self._scope.is_cancelled
                         )
@@ -140,19 +155,29 @@ class _Work:
             _at_work.discard(self)
             with self._changed:
                 self._is_over = True
-                self._changed.notify_all()
+                self._notify()
 
     def take(self) -> Audio:
         while True:
             with self._changed:
                 if self._changed.wait_for(self._has_news, LOOK_S):
-                    return self._taken()
+                    return self._take()
             give_up_hung()
+
+    def take_ready(self) -> Audio | None:
+        with self._changed:
+            return self._take() if self._has_news() else None
+
+    def tell(self, ready: Callable[[], None]) -> None:
+        with self._changed:
+            self._ready_told = ready
+        ready()
 
     def _has_news(self) -> bool:
         return bool(self._ready) or self._is_over or self._scope.is_cancelled
 
-    def _taken(self) -> Audio:
+    def _take(self) -> Audio:
+        """Return the next chunk; there is one, or a reason why there is none. Called with the lock held."""
         if self._scope.is_cancelled:
             is_told, self._is_told = self._is_told, True
             if self._scope.why is not None and not is_told:
@@ -169,11 +194,16 @@ class _Work:
             raise error
         raise StopIteration
 
+    def _notify(self) -> None:
+        self._changed.notify_all()
+        if self._ready_told is not None:
+            self._ready_told()
+
     def wake(self) -> None:
         """Drop what is made and wake who waits, once the scope is cancelled."""
         with self._changed:
             self._ready.clear()
-            self._changed.notify_all()
+            self._notify()
 
     def cancel(self) -> None:
         self._scope.cancel()

@@ -14,7 +14,7 @@ from voxstack.core.errors import OutputError, RequestError
 from voxstack.core.events import Event
 from voxstack.engine.marks import Mark
 
-__all__ = ["FORMATS", "Audio", "AudioFile"]
+__all__ = ["FORMATS", "RATES", "Audio", "AudioFile", "resampler"]
 
 FORMATS = {
     ".wav": ("WAV", "PCM_16"),
@@ -81,7 +81,7 @@ class AudioFile:
             raise RequestError(f"cannot write '{suffix}' files; known: {', '.join(FORMATS)}", where=str(path))
         rates = RATES.get(suffix, (sample_rate,))
         rate = min((known for known in rates if known >= sample_rate), default=max(rates))
-        self._resample = _resampler(sample_rate, rate)
+        self._resample = resampler(sample_rate, rate)
         # Others may write the same file at the same time: each has its own until it is complete.
         self._partial = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.partial")
         # Whatever interrupts us, wherever: what is half written goes when we go.
@@ -134,7 +134,8 @@ class AudioFile:
             ) from error
 
 
-def _resampler(given: int, wanted: int) -> Callable[[npt.NDArray[np.float32], bool], npt.NDArray[np.float32]]:
+def resampler(given: int, wanted: int) -> Callable[[npt.NDArray[np.float32], bool], npt.NDArray[np.float32]]:
+    """Return what changes the rate of a stream, in Hz: takes samples and whether they are the last."""
     if given == wanted:
         return lambda samples, last: samples
     import soxr  # pyright: ignore[reportMissingTypeStubs]

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from voxstack.core.errors import Cancelled, RequestError, TooLongError, VoxstackError
 from voxstack.core.events import Event
 from voxstack.engine.lines import write_line
-from voxstack.engine.signals import Facts, Signals, attributes
+from voxstack.engine.signals import Facts, Measure, Signals, attributes
 
 __all__ = ["Piece", "Tally", "Told", "current_piece"]
 
@@ -34,16 +34,23 @@ class Told:
     facts    voice and profile
     signals  None: log lines alone
     texts    whether what was said may be told
+    measure  gets what the metrics count, too
     """
 
     facts: Facts
     signals: Signals | None = None
     texts: bool = False
+    measure: Measure | None = None
 
     def tell(self, metric: str, value: float, **by: str) -> None:
         """Count or measure, for this voice."""
+        if self.signals is None and self.measure is None:
+            return
+        facts = {**self.facts, **by}
         if self.signals is not None:
-            self.signals.tell(metric, value, {**self.facts, **by})
+            self.signals.tell(metric, value, facts)
+        if self.measure is not None:
+            self.measure(metric, value, facts)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ The API alone does nothing; what collects and sends it is the program's choice, 
 providers that are set globally, or given. Attributes of metrics are few and bounded: never a text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
@@ -12,9 +12,12 @@ from typing import Any, Literal, TypeAlias
 from voxstack import __version__
 from voxstack.core.errors import ConfigError
 
-__all__ = ["METRICS", "SPANS", "Facts", "Metric", "Signals", "attributes"]
+__all__ = ["METRICS", "SPANS", "Facts", "Measure", "Metric", "Signals", "attributes"]
 
 Facts: TypeAlias = Mapping[str, str | int | float | bool]
+
+Measure: TypeAlias = Callable[[str, float, Facts], None]
+"""Takes a metric's name, by how much it counts or what was measured, and by what it is told apart."""
 
 SCOPE = "voxstack"
 

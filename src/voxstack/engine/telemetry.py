@@ -16,8 +16,9 @@ from voxstack.stack.wire import Block
 if TYPE_CHECKING:
     from voxstack.engine.assembly import Watch
     from voxstack.engine.observing import Observer
+    from voxstack.engine.signals import Measure
 
-__all__ = ["Telemetry", "Together", "open_observer"]
+__all__ = ["Telemetry", "Together", "chosen", "open_observer"]
 
 VARIABLE = "VOXSTACK_TELEMETRY"
 
@@ -30,12 +31,15 @@ class Telemetry:
     has_texts        also what was said, and messages that may quote it
     tracer_provider  where spans go; None: the provider that is set globally
     meter_provider   where metrics go; None: the provider that is set globally
+    measure          gets what the metrics count, whether or not there are signals; from any thread, and
+                     must be quick
     """
 
     has_signals: bool = True
     has_texts: bool = False
     tracer_provider: Any = None
     meter_provider: Any = None
+    measure: "Measure | None" = None
 
 
 def open_observer(
@@ -47,7 +51,7 @@ def open_observer(
               else the deployment file
     Raises:   RequestError if that is none of them; ConfigError if opentelemetry-api is missing
     """
-    telemetry = _chosen(asked, deployment)
+    telemetry = chosen(asked, deployment)
     if telemetry is None:
         return None
     from voxstack.engine.observing import Observer
@@ -57,10 +61,13 @@ def open_observer(
     signals = None
     if telemetry.has_signals:
         signals = Signals(tracer_provider=telemetry.tracer_provider, meter_provider=telemetry.meter_provider)
-    return Observer(Told({"voice": voice, "profile": profile}, signals, telemetry.has_texts))
+    return Observer(
+        Told({"voice": voice, "profile": profile}, signals, telemetry.has_texts, telemetry.measure)
+    )
 
 
-def _chosen(asked: "Telemetry | str | bool | None", deployment: Deployment) -> Telemetry | None:
+def chosen(asked: "Telemetry | str | bool | None", deployment: Deployment) -> Telemetry | None:
+    """Return what is told, None if nothing: as asked for, else as the environment or the file says."""
     if isinstance(asked, Telemetry):
         return asked
     where = "telemetry"

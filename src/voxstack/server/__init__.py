@@ -1,0 +1,1 @@
+"""Let voices be heard over the network: a protocol a file."""

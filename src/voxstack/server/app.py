@@ -1,0 +1,39 @@
+"""Put the protocols of a server together as one ASGI application."""
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from voxstack.server import openai_models, operations
+from voxstack.server.desk import Desk
+from voxstack.server.door import Door
+from voxstack.server.openai_speech import speech_route
+
+__all__ = ["make_app"]
+
+CORS_HOURS_S = 7200
+
+
+def make_app(desk: Desk) -> ASGIApp:
+    """Return the application; whoever runs it loads the desk's voices."""
+    routes = [
+        Route("/v1/audio/speech", speech_route(desk), methods=["POST"]),
+        Route("/v1/audio/voices", openai_models.voices_route(desk)),
+        Route("/v1/models", openai_models.models_route(desk)),
+        Route("/v1/models/{id:path}", openai_models.model_route(desk)),
+        Route("/health", operations.health_route(desk)),
+        Route("/ready", operations.ready_route(desk)),
+        Route("/metrics", operations.metrics_route(desk)),
+        Route("/status", operations.status_route(desk)),
+    ]
+    app: ASGIApp = Door(Router(routes, redirect_slashes=False), desk)
+    if desk.settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=desk.settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+            max_age=CORS_HOURS_S,
+        )
+    return app

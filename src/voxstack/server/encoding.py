@@ -1,0 +1,281 @@
+"""Encode audio as a stream: what a chunk becomes leaves with that chunk."""
+
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from voxstack.core.errors import RequestError
+from voxstack.engine.audio import RATES, resampler
+
+__all__ = ["FORMATS", "Encoder", "Format", "open_encoder", "warm_up"]
+
+Samples = npt.NDArray[np.float32]
+
+PCM_RATE = 24_000
+"""Hz of raw samples: what clients of OpenAI's API play them at."""
+
+OPUS_PAGE_MS = 50.0
+PAGE_LATENCY = 0x1302
+"""libsndfile's SFC_SET_OGG_PAGE_LATENCY_MS; its own second would hold back a first chunk."""
+
+CONSTANT = {"bitrate_mode": "CONSTANT", "compression_level": 0.63}
+"""64 kbit/s up to 24 kHz, 128 above. A player tells the time from it: there is no header with the length."""
+
+MP3_HEAD_BYTES = 4
+
+ENDLESS = 0xFFFFFFFF
+"""In a WAV's size fields: as much as comes."""
+
+
+class Encoder(Protocol):
+    """One stream of audio that becomes bytes; used by one thread at a time."""
+
+    def write(self, samples: Samples) -> bytes:
+        """Return what can be sent by now, which may be nothing."""
+        ...
+
+    def end(self) -> bytes:
+        """Return the rest."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds, whether or not it came to its end."""
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format by its OpenAI name.
+
+    media_type  as HTTP names it
+    is_heavy    whether encoding a chunk takes milliseconds
+    rates       sample rates in Hz that it knows; none: any
+    """
+
+    name: str
+    media_type: str
+    open: Callable[[int], Encoder]
+    is_heavy: bool = True
+    rates: tuple[int, ...] = ()
+
+    def rate(self, given: int) -> int:
+        """Return the rate at which audio of `given` Hz is encoded: its own, else the next higher."""
+        if not self.rates or given in self.rates:
+            return given
+        return min((rate for rate in self.rates if rate >= given), default=max(self.rates))
+
+
+def open_encoder(kind: Format, sample_rate: int) -> Encoder:
+    """Return an encoder for audio of a rate in Hz.
+
+    Raises:   RequestError if the format's library is not installed
+    """
+    rate = kind.rate(sample_rate)
+    encoder = kind.open(rate)
+    return encoder if rate == sample_rate else _Resampled(encoder, sample_rate, rate)
+
+
+def warm_up() -> None:
+    """Load each format's library now, where it is installed, so that no first request waits for it."""
+    for kind in FORMATS.values():
+        with suppress(RequestError):
+            encoder = open_encoder(kind, PCM_RATE)
+            encoder.write(np.zeros(PCM_RATE // 10, np.float32))
+            encoder.close()
+
+
+class _Resampled:
+    """Audio of another rate than is encoded."""
+
+    def __init__(self, encoder: Encoder, given: int, wanted: int) -> None:
+        self._encoder = encoder
+        self._resample = resampler(given, wanted)
+
+    def write(self, samples: Samples) -> bytes:
+        return self._encoder.write(self._resample(samples, False))
+
+    def end(self) -> bytes:
+        rest = self._encoder.write(self._resample(np.zeros(0, np.float32), True))
+        return rest + self._encoder.end()
+
+    def close(self) -> None:
+        self._encoder.close()
+
+
+class _Pcm:
+    """16-bit little-endian samples, after a header if there is one."""
+
+    def __init__(self, header: bytes = b"") -> None:
+        self._header = header
+
+    def write(self, samples: Samples) -> bytes:
+        header, self._header = self._header, b""
+        return header + _as_16_bit(samples).tobytes()
+
+    def end(self) -> bytes:
+        return self._header
+
+    def close(self) -> None:
+        pass
+
+
+def _as_16_bit(samples: Samples) -> npt.NDArray[np.int16]:
+    """Return what the lossless formats hold, all the same."""
+    return np.rint(np.clip(samples, -1, 1) * np.float32(32767)).astype("<i2")
+
+
+def _wav(rate: int) -> Encoder:
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
+    return _Pcm(
+        struct.pack("<4sI4s", b"RIFF", ENDLESS, b"WAVE") + form + struct.pack("<4sI", b"data", ENDLESS)
+    )
+
+
+class _Outlet:
+    """A file to which libsndfile writes; what it goes back to mend has left already."""
+
+    def __init__(self) -> None:
+        self._new = bytearray()
+        self._size = self._place = 0
+
+    def write(self, data: Any) -> int:
+        given = bytes(data)
+        if self._place == self._size:
+            self._new += given
+            self._size += len(given)
+        self._place += len(given)
+        return len(given)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._place = (0, self._place, self._size)[whence] + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        return b""
+
+    def taken(self) -> bytes:
+        """Return what is new."""
+        new = bytes(self._new)
+        self._new.clear()
+        return new
+
+
+class _Sndfile:
+    """What libsndfile encodes."""
+
+    def __init__(self, rate: int, container: str, codec: str, **options: Any) -> None:
+        import soundfile  # pyright: ignore[reportMissingTypeStubs]
+
+        self._outlet = _Outlet()
+        outlet: Any = self._outlet
+        self._file: Any = soundfile.SoundFile(
+            outlet, "w", samplerate=rate, channels=1, format=container, subtype=codec, **options
+        )
+        self._is_lossless = codec == "PCM_16"
+        if codec == "OPUS":
+            _shorten_pages(soundfile, self._file)
+
+    def write(self, samples: Samples) -> bytes:
+        if samples.size:
+            self._file.write(_as_16_bit(samples) if self._is_lossless else samples)
+        return self._outlet.taken()
+
+    def end(self) -> bytes:
+        self._file.close()
+        return self._outlet.taken()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _shorten_pages(soundfile: Any, file: Any) -> None:
+    """Let pages of an Ogg stream leave early; the library soundfile has no public call for it."""
+    with suppress(AttributeError):
+        wanted = soundfile._ffi.new("double*", OPUS_PAGE_MS)  # noqa: SLF001
+        soundfile._snd.sf_command(file._file, PAGE_LATENCY, wanted, 8)  # noqa: SLF001
+
+
+class _Mp3(_Sndfile):
+    """MP3 frames; the first one that libsndfile writes is an empty place for a length that nobody knows."""
+
+    def __init__(self, rate: int) -> None:
+        super().__init__(rate, "MP3", "MPEG_LAYER_III", **CONSTANT)
+        self._is_begun = False
+
+    def write(self, samples: Samples) -> bytes:
+        data = super().write(samples)
+        if self._is_begun or not data:
+            return data
+        self._is_begun = True
+        begin = len(data) - len(data[MP3_HEAD_BYTES:].lstrip(b"\0"))
+        return data[begin:] if data[begin:].startswith(data[:2]) else data
+
+
+class _Aac:
+    """AAC frames, each with its ADTS header."""
+
+    def __init__(self, rate: int) -> None:
+        try:
+            self._av = import_module("av")
+        except ImportError as error:
+            raise RequestError(
+                "aac needs the package av, which this server lacks; install voxstack[aac], "
+                f"or ask for one of: {', '.join(name for name in FORMATS if name != 'aac')}",
+                where="response_format",
+            ) from error
+        self._outlet = _Outlet()
+        self._container = self._av.open(self._outlet, "w", format="adts")
+        self._stream = self._container.add_stream("aac", rate=rate, layout="mono")
+        self._stream.bit_rate = 96_000
+        self._rate = rate
+        self._given = 0
+
+    def write(self, samples: Samples) -> bytes:
+        if samples.size:
+            frame = self._av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+            frame.sample_rate = self._rate
+            frame.pts, frame.time_base = self._given, Fraction(1, self._rate)
+            self._given += samples.size
+            self._container.mux(self._stream.encode(frame))
+        return self._outlet.taken()
+
+    def end(self) -> bytes:
+        if self._given:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+        return self._outlet.taken()
+
+    def close(self) -> None:
+        self._container.close()
+
+
+FORMATS = {
+    kind.name: kind
+    for kind in (
+        Format(
+            "mp3",
+            "audio/mpeg",
+            _Mp3,
+            rates=RATES[".mp3"],
+        ),
+        Format("opus", "audio/ogg", lambda rate: _Sndfile(rate, "OGG", "OPUS"), rates=RATES[".opus"]),
+        Format(
+            "aac", "audio/aac", _Aac, rates=(8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+        ),
+        # The least compression has the shortest blocks, 1152 samples: a first chunk fills one.
+        Format("flac", "audio/flac", lambda rate: _Sndfile(rate, "FLAC", "PCM_16", compression_level=0.0)),
+        Format("wav", "audio/wav", _wav, is_heavy=False),
+        Format("pcm", "audio/pcm", lambda rate: _Pcm(), is_heavy=False, rates=(PCM_RATE,)),
+    )
+}
+"""By the names that OpenAI's API gives them."""

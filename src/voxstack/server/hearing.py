@@ -1,0 +1,83 @@
+"""Hear a request's audio from an event loop, where no thread may wait."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
+
+import anyio
+import numpy as np
+from anyio import to_thread
+
+from voxstack.engine.ahead import Speech
+from voxstack.engine.audio import Audio
+from voxstack.stages.audio.wsola import Segments, Wsola
+
+__all__ = ["Hearing"]
+
+
+class Hearing:
+    """One request's audio as it is made; nothing is computed that is more than a little ahead of `next`.
+
+    In:       speech  what is heard
+              tempo   how much faster than it is made, at the same pitch
+    """
+
+    def __init__(self, speech: Speech, tempo: Fraction = Fraction(1)) -> None:
+        self._speech = speech
+        self._tempo = tempo
+        self._stretch: Wsola | None = None
+        self._last: Audio | None = None
+        self._news = asyncio.Event()
+        speech.tell(_waker(asyncio.get_running_loop(), self._news))
+
+    async def next(self) -> Audio | None:
+        """Return the next chunk, None after the last.
+
+        Raises:   what `Speech` raises
+        """
+        if self._tempo == 1:
+            return await self._made()
+        while (chunk := await self._made()) is not None:
+            if self._stretch is None:
+                self._stretch = Wsola(Segments.of(self._tempo, Fraction(chunk.sample_rate)))
+            self._last = chunk
+            stretched = await to_thread.run_sync(self._stretched, chunk, False)
+            if len(stretched.samples):
+                return stretched
+        if self._last is None:
+            return None
+        last, self._last = self._last, None
+        rest = replace(last, samples=np.zeros(0, np.float32), events=())
+        return await to_thread.run_sync(self._stretched, rest, True)
+
+    async def close(self) -> None:
+        """Stop the work at once; safe twice, and while the caller is being cancelled."""
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(self._speech.close)
+
+    async def _made(self) -> Audio | None:
+        while True:
+            self._news.clear()
+            try:
+                chunk = self._speech.take_ready()
+            except StopIteration:
+                return None
+            if chunk is not None:
+                return chunk
+            await self._news.wait()
+
+    def _stretched(self, chunk: Audio, is_last: bool) -> Audio:
+        assert self._stretch is not None
+        return replace(chunk, samples=self._stretch.feed(chunk.samples, last=is_last))
+
+
+def _waker(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> Callable[[], None]:
+    """Return what sets an event from any thread; it holds no Hearing, so that a forgotten one can go."""
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            loop.call_soon_threadsafe(news.set)
+
+    return wake
