@@ -342,7 +342,17 @@ def test_every_paragraph_of_the_architecture_shows_its_evidence():
 
 COMMITTED = [
     path
-    for top in ("src", "docs", "examples", "scripts", "benchmarks", "changes", "requirements", ".ci")
+    for top in (
+        "src",
+        "docs",
+        "examples",
+        "scripts",
+        "benchmarks",
+        "changes",
+        "deploy",
+        "requirements",
+        ".ci",
+    )
     for path in sorted((ROOT / top).rglob("*"))
     if path.suffix in {".py", ".md", ".json", ".txt", ".toml", ".sh", ""}
     and path.is_file()

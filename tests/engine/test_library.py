@@ -8,7 +8,7 @@ import pytest
 import make_tone
 import voxstack
 from voxstack.core.errors import AddonError, ConfigError, RequestError
-from voxstack.engine.library import find_addon, installed
+from voxstack.engine.library import find_addon, folders, installed
 from voxstack.stack.addon import addon_paths, pack
 
 pytestmark = pytest.mark.unit
@@ -114,3 +114,13 @@ def test_names_that_name_nothing_are_refused(name, message, folder):
 def test_a_folder_that_is_not_there_holds_no_addons(tmp_path):
     assert addon_paths(tmp_path / "no") == []
     assert installed([tmp_path / "no"]) == ({}, {})
+
+
+def test_who_has_no_home_has_no_addons_of_his_own(folder, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert folders([folder]) == [folder, Path("addons")]
+    assert find_addon("tone", [folder]).name == "tone"

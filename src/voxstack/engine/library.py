@@ -16,12 +16,12 @@ VARIABLE = "VOXSTACK_ADDONS"
 
 
 def folders(extra: Sequence[str | Path] = ()) -> list[Path]:
-    """Return where addons are looked for: `extra`, $VOXSTACK_ADDONS, ./addons, then the user's own."""
+    """Return where addons are looked for: `extra`, $VOXSTACK_ADDONS, ./addons, then the user's own if any."""
     if isinstance(extra, str | Path):
         extra = [extra]
     chosen = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return [*map(Path, extra), *chosen, Path("addons"), data / "voxstack" / "addons"]
+    own = [data / "voxstack" / "addons" for data in _users_data()]
+    return [*map(Path, extra), *chosen, Path("addons"), *own]
 
 
 def installed(extra: Sequence[str | Path] = ()) -> tuple[dict[str, Addon], dict[str, VoxstackError]]:
@@ -108,6 +108,16 @@ def candidates(extra: Sequence[str | Path]) -> dict[str, list[Path]]:
             if path.resolve() not in _resolved(found.get(name, ())):
                 found.setdefault(name, []).append(path)
     return found
+
+
+def _users_data() -> list[Path]:
+    """Return the folder of the user's data; none for a user of a service or container who has no home."""
+    if named := os.environ.get("XDG_DATA_HOME"):
+        return [Path(named)]
+    try:
+        return [Path.home() / ".local" / "share"]
+    except RuntimeError:
+        return []
 
 
 def _deciding(candidates: Sequence[Path]) -> list[Path]:
