@@ -15,8 +15,8 @@ lock base
 lock demo $voice --extra demo
 lock server $voice --extra server
 lock dev $voice --extra demo --extra report --extra server --extra aac --extra dev
-lock bench $voice --extra demo --extra bench
 lock openvino --extra openvino -c requirements/dev.txt
 # Torch has no hash here: which build of it fits depends on the machine (torch.txt).
 compile transformers requirements/transformers.in -c requirements/dev.txt
+lock bench $voice --extra demo --extra server --extra bench -c requirements/transformers.txt
 compile judge requirements/judge.in -c requirements/dev.txt -c requirements/transformers.txt
