@@ -5,7 +5,7 @@
 The protocol is that of `voxstack bench` (docs/how-to/measure-under-load.md). For each pace and number of clients every
 engine in turn starts anew: a server in one process and its clients in another, or the voice and its listeners in one.
 Which servers, and how they are run, is said in servers.py. At real-time pace a run lasts as long as the texts:
-all together ten minutes, as often as `--repeats` says; of repeats, medians are shown. --quick speaks three texts only.
+all together a quarter of an hour, as often as `--repeats` says, of which medians are shown. --quick speaks three texts only.
 """
 
 import argparse
