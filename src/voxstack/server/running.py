@@ -12,13 +12,13 @@ import uvicorn
 from anyio import to_thread
 
 from voxstack.core.errors import RequestError, VoxstackError
-from voxstack.engine.lines import LOGGER, write_line
+from voxstack.engine.lines import write_line
 from voxstack.server.app import make_app
 from voxstack.server.connection import Connection
 from voxstack.server.desk import Desk
 from voxstack.server.settings import ServerSettings
 
-__all__ = ["Server", "bind", "log_to_stderr"]
+__all__ = ["Server", "bind"]
 
 SEND_BUFFER_BYTES = 65_536
 """What the system keeps for a client who does not read; else megabytes, minutes of audio."""
@@ -52,14 +52,6 @@ def bind(settings: ServerSettings) -> socket.socket:
             what += "; stop what listens there, or choose another --port"
         raise RequestError(what, where=where) from error
     return listener
-
-
-def log_to_stderr(level: str) -> None:
-    """Write JSON lines to standard error, those of the engine and of the server alike."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(level.upper())
 
 
 class Server(uvicorn.Server):
