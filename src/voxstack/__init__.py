@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from voxstack.core.errors import BusyError, DeadlineError, VoxstackError
 
 if TYPE_CHECKING:
+    from voxstack.core.text import FLUSH
     from voxstack.engine.admission import Admission
     from voxstack.engine.audio import Audio
     from voxstack.engine.service import Service
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from voxstack.engine.voices import Voices
 
 __all__ = [
+    "FLUSH",
     "Admission",
     "Audio",
     "BusyError",
@@ -27,6 +29,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "FLUSH": "dictation",
     "Admission": "admission",
     "Audio": "audio",
     "Service": "service",
