@@ -79,7 +79,8 @@ def command(config: Path | None, new_key: str | None, **flags: Any) -> None:
 def _ready_line(server: Any) -> str:
     names = ", ".join(server.desk.catalogue.offers)
     open_to_all = "" if server.desk.keys is not None else "; no key is needed"
-    return f"voxstack serves {names} at {server.url}{open_to_all}"
+    wyoming = "" if server.wyoming is None else f", and Wyoming at {server.wyoming.url}"
+    return f"voxstack serves {names} at {server.url}{open_to_all}{wyoming}"
 
 
 def _make_key(settings: ServerSettings, name: str) -> None:
