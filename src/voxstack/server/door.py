@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from voxstack.core.errors import Cancelled, DeadlineError
 from voxstack.engine.lines import write_line
 from voxstack.server.connection import cut
 from voxstack.server.desk import Desk
@@ -27,6 +28,9 @@ OPEN = frozenset({"/health", "/ready"})
 VISIT = "voxstack.visit"
 BROKE_OFF, FAILED, STALLED = "broke off", "failed", "stalled"
 """How an answer that had begun may end: it is closed; the client is told in it; it took nothing."""
+
+BROKEN = 500
+"""Least status that says that it is not the client's fault."""
 
 TAKING_S = 20.0
 """How long a client may take for what was made until its answer broke off."""
@@ -140,7 +144,8 @@ def refused(error: BaseException, visit: Visit) -> Refusal:
     """Return what a client is told of an error; the log is told the rest."""
     refusal = refusal_of(error, request=visit.id)
     visit.facts["reason"] = refusal.code
-    if refusal is not error and refusal.status >= 500:
+    is_expected = isinstance(error, Refusal | Cancelled | DeadlineError)  # a drain, a deadline: nothing broke
+    if refusal.status >= BROKEN and not is_expected:
         write_line(
             logging.ERROR, "broken", {"id": visit.id, "error": "".join(traceback.format_exception(error))}
         )
