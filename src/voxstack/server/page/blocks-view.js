@@ -1,6 +1,6 @@
 // Show when each block and net of a voice worked for a text.
 
-import { lanesPicture } from "./lanes.js";
+import { clearLanes, showLanes } from "./lanes.js";
 import { trace } from "./server.js";
 
 export class BlocksView {
@@ -19,7 +19,7 @@ export class BlocksView {
     this.abort?.abort();
     this.abort = null;
     this.summary.textContent = "";
-    this.drawing.replaceChildren();
+    clearLanes(this.drawing);
     this.save.replaceChildren();
   }
 
@@ -40,7 +40,7 @@ export class BlocksView {
     const lanes = lanesOf(traced.traceEvents);
     const until_ms = Math.max(...lanes.flatMap(({ bars }) => bars.map(({ to_ms }) => to_ms)));
     const words = `First audio after ${Math.round(first_audio_ms)} ms, ${audio_s.toFixed(1)} s of audio in ${Math.round(wall_ms)} ms.`;
-    this.drawing.replaceChildren(lanesPicture(lanes, until_ms, `When blocks and nets worked. ${words}`));
+    showLanes(this.drawing, lanes, until_ms, `When blocks and nets worked. ${words}`);
     this.summary.textContent = words;
     const link = document.createElement("a");
     link.download = `${voice}.trace.json`;

@@ -1,6 +1,6 @@
 // Show when each chunk of an utterance came, and when it is played.
 
-import { lanesPicture } from "./lanes.js";
+import { clearLanes, showLanes } from "./lanes.js";
 
 export class ChunksView {
   constructor(root) {
@@ -12,7 +12,7 @@ export class ChunksView {
 
   reset() {
     this.list = [];
-    this.drawing.replaceChildren();
+    clearLanes(this.drawing);
     this.summary.textContent = "";
   }
 
@@ -46,7 +46,7 @@ export class ChunksView {
       { title: "played", bars: played },
     ];
     const words = this.#words();
-    this.drawing.replaceChildren(lanesPicture(lanes, last.at_ms + last.lasts_ms, words));
+    showLanes(this.drawing, lanes, last.at_ms + last.lasts_ms, words);
     this.summary.textContent = words;
   }
 

@@ -53,7 +53,9 @@ function open(usable) {
       gone.root.remove();
       current = panels[0];
     } else {
-      const other = usable.find(({ id }) => id !== panels[0].voice.id) ?? usable[0];
+      const { id: first, languages } = panels[0].voice;
+      const others = usable.filter(({ id }) => id !== first);
+      const other = others.find((voice) => voice.languages[0] === languages[0]) ?? others[0] ?? usable[0];
       add("Voice B", usable, other.id);
     }
     compare.setAttribute("aria-expanded", String(!isTwo));

@@ -3,6 +3,7 @@
 const SIZE = 1024; // samples of a window
 export const HOP = 256; // samples from one frame to the next
 export const BANDS = 80;
+export const PEAKS = 4; // of the waveform in each frame
 
 /** Decibels that are drawn darkest and brightest. */
 const FLOOR_DB = -60;
@@ -25,7 +26,7 @@ export class Mel {
     this.imaginary = new Float64Array(SIZE);
   }
 
-  /** Take samples; return the new frames: {levels: Uint8Array of BANDS, low, high: of the hop's samples}. */
+  /** Take samples; return the new frames: {levels: Uint8Array of BANDS, lows, highs: of the hop's samples, PEAKS each}. */
   push(samples) {
     const all = new Float32Array(this.waiting.length + samples.length);
     all.set(this.waiting);
@@ -33,13 +34,14 @@ export class Mel {
     const frames = [];
     let start = 0;
     for (; start + SIZE <= all.length; start += HOP) {
-      let low = 0;
-      let high = 0;
-      for (let place = start + SIZE - HOP; place < start + SIZE; place++) {
-        low = Math.min(low, all[place]);
-        high = Math.max(high, all[place]);
+      const lows = [];
+      const highs = [];
+      for (let place = start + SIZE - HOP; place < start + SIZE; place += HOP / PEAKS) {
+        const part = all.subarray(place, place + HOP / PEAKS);
+        lows.push(Math.min(...part));
+        highs.push(Math.max(...part));
       }
-      frames.push({ levels: this.#levels(all, start), low, high });
+      frames.push({ levels: this.#levels(all, start), lows, highs });
     }
     this.waiting = all.slice(start);
     return frames;

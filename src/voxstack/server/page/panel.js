@@ -56,11 +56,13 @@ export class Panel {
       this.#say(refusal.message, true);
       return;
     }
-    const utterance = new Utterance(clicked_ms, wake(RATE), () => this.#heard(utterance));
+    const utterance = new Utterance(clicked_ms);
     this.speaking = utterance;
+    const speech = speak(wanted, utterance.signal);
+    utterance.playing = new Playing(wake(RATE), RATE, () => this.#heard(utterance));
     this.#begin(wanted.text);
     try {
-      for await (const { samples, mark } of speak(wanted, utterance.signal)) {
+      for await (const { samples, mark } of speech) {
         if (mark) this.words.onMark(mark);
         else await this.#take(utterance, samples);
       }
@@ -129,6 +131,7 @@ export class Panel {
   }
 
   #failed(utterance, error) {
+    if (this.chunks.list.length === 0) this.find(".spoken").hidden = true;
     this.#say(error instanceof Refusal ? error.message : `Something broke in this page: ${error.message}`, true);
     this.#end(utterance);
     if (!(error instanceof Refusal)) throw error;
@@ -214,9 +217,9 @@ export class Panel {
 class Utterance {
   #abort = new AbortController();
 
-  constructor(clicked_ms, awake, onHeard) {
+  constructor(clicked_ms) {
     this.clicked_ms = clicked_ms;
-    this.playing = new Playing(awake, RATE, onHeard);
+    this.playing = null;
   }
 
   get signal() {

@@ -3,8 +3,11 @@
 // Scheduled buffers and no AudioWorklet: a worklet needs a secure context, and this page is often opened at a plain
 // http:// address of the local network. The context runs at the samples' own rate, so nothing is resampled at a join.
 
-/** How far ahead of the clock playing begins, in s: less, and its first samples would be cut off. */
-const LEAD_S = 0.01;
+/**
+ * How long a first chunk is held, in s, and one that comes too late: voices make chunks just in time for who plays the
+ * first at once, and the way to here takes some of that time.
+ */
+const LEAD_S = 0.04;
 
 /** How long the fade is when playing is stopped, in s: none would click. */
 const FADE_S = 0.01;

@@ -33,9 +33,9 @@ export async function trace(wanted, signal) {
 
 /**
  * Speak, and yield what comes as it comes: {samples: Float32Array} and {mark: {kind, time_ms, start, end, value}}.
- * Leaving the loop, or aborting the signal, closes the request at once.
+ * The request is sent at once. Leaving the loop, or aborting the signal, closes the request at once.
  */
-export async function* speak(wanted, signal) {
+export function speak(wanted, signal) {
   const request = {
     ...body(wanted),
     model: wanted.voice,
@@ -43,8 +43,12 @@ export async function* speak(wanted, signal) {
     response_format: "pcm",
     stream_format: "sse",
   };
-  const answer = await ask("v1/audio/speech", { wanted: request, signal });
-  for await (const event of events(answer.body)) {
+  const answer = ask("v1/audio/speech", { wanted: request, signal }); // under way before this returns
+  return heard(answer);
+}
+
+async function* heard(answer) {
+  for await (const event of events((await answer).body)) {
     switch (event.type) {
       case "speech.audio.delta":
         yield { samples: samplesOf(event.audio) };

@@ -1,6 +1,6 @@
 // Draw a waveform over its mel-spectrogram on one canvas; both grow while samples arrive.
 
-import { BANDS, HOP, Mel } from "./mel.js";
+import { BANDS, HOP, Mel, PEAKS } from "./mel.js";
 
 /** The least that the width stands for, in s; it doubles while the audio grows beyond. */
 const LEAST_S = 4;
@@ -103,9 +103,12 @@ export class SoundView {
       const last = Math.max(first + 1, Math.floor((x + 1) * framesPerPixel));
       let low = 0;
       let high = 0;
-      for (let place = first; place < last && place < this.frames.length; place++) {
-        low = Math.min(low, this.frames[place].low);
-        high = Math.max(high, this.frames[place].high);
+      const firstPeak = Math.floor(x * framesPerPixel * PEAKS);
+      const lastPeak = Math.max(firstPeak + 1, Math.floor((x + 1) * framesPerPixel * PEAKS));
+      for (let peak = firstPeak; peak < lastPeak && peak < this.frames.length * PEAKS; peak++) {
+        const frame = this.frames[Math.floor(peak / PEAKS)];
+        low = Math.min(low, frame.lows[peak % PEAKS]);
+        high = Math.max(high, frame.highs[peak % PEAKS]);
       }
       const y = Math.round((top / 2) * (1 - high));
       if (first < this.frames.length) pen.fillRect(x, y, 1, Math.max(1, Math.round((top / 2) * (1 - low)) - y));
