@@ -91,7 +91,7 @@ class Served:
         client.settimeout(PATIENCE_S)
         host, port = self.url.removeprefix("http://").rsplit(":", 1)
         client.connect((host, int(port)))
-        head = f"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+        head = f"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
         client.sendall(head.encode() + data)
         return client
 
@@ -101,12 +101,17 @@ class Served:
         assert not self.thread.is_alive()
 
 
-def until(is_so: Callable[[], Any], why: str = "it did not come to be") -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < end, why
-        time.sleep(0.005)
+@pytest.fixture(scope="session")
+def until() -> Callable[[Callable[[], Any]], None]:
+    """Return what waits until something is so."""
+
+    def wait(is_so: Callable[[], Any]) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not is_so():
+            assert time.monotonic() < end, "it did not come to be"
+            time.sleep(0.005)
+
+    return wait
 
 
 @contextlib.contextmanager

@@ -37,14 +37,14 @@ SPEEDS = 1000
 class Asked:
     """What a client wants to hear, whatever the protocol.
 
-    speed     0.25 to 4, whether or not the voice can by itself
+    speed     0.25 to 4, whether or not the voice can by itself; None: as controls say, else the voice's own
     controls  of the voice: speaker, noise, seed …
     client    whose key it was asked with, if keys are needed
     """
 
     voice: str
     text: str
-    speed: float = 1.0
+    speed: float | None = None
     controls: dict[str, float | str] = field(default_factory=dict[str, float | str])
     client: str | None = None
 
@@ -164,11 +164,13 @@ class Desk:
             self._allowance.take(asked.client, count)
 
 
-def paced(offer: Offer, speed: float) -> tuple[float | None, Fraction]:
+def paced(offer: Offer, speed: float | None) -> tuple[float | None, Fraction]:
     """Return how much of a speed a voice does by itself, if it can, and what is left to stretch.
 
     Raises:   RequestError if it is out of range
     """
+    if speed is None:
+        return None, Fraction(1)
     if not SLOWEST <= speed <= FASTEST:
         raise RequestError(f"got {speed:g}, want {SLOWEST:g} to {FASTEST:g}", where="speed")
     control = offer.controls.get("speed")

@@ -39,7 +39,7 @@ class SpeechBody(StrictModel):
     voice: str
     instructions: str | None = Field(None, max_length=MOST_INSTRUCTIONS)
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] | None = "mp3"
-    speed: float | None = Field(1.0, ge=0.25, le=4)
+    speed: float | None = Field(None, ge=0.25, le=4)
     stream_format: Literal["audio", "sse"] | None = "audio"
     seed: int | None = None
     controls: dict[str, float | str] | None = None
@@ -64,10 +64,12 @@ def speech_route(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
         controls = dict(body.controls or {})
         if body.seed is not None:
             controls["seed"] = body.seed
+        if "speed" in controls and body.speed is not None:
+            raise Refusal(400, "speed is given twice, beside controls and in them", param="controls")
         asked = Asked(
             body.voice,
             body.input,
-            1.0 if body.speed is None else body.speed,
+            body.speed,
             controls,
             visit.client,
         )
