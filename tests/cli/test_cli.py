@@ -63,6 +63,7 @@ def test_say_json_is_one_object_with_units_in_its_names(capsys, tmp_path):
         "chunks",
         "seed",
         "out",
+        "marks",
         "events",
     }
     assert (report["voice"], report["text"], report["seed"]) == ("tone", "abc", 5)
@@ -118,7 +119,7 @@ def test_say_takes_a_path_a_file_and_standard_input(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["abc", "--voice", "tone"], "nobody would hear it: give --out FILE, --play or --json"),
+        (["abc", "--voice", "tone"], "nobody would hear it: give --out FILE, --play, --marks FILE or --json"),
         (["abc", "--voice", "tune", "--json"], "RequestError: voice: no voice 'tune'; did you mean 'tone'?"),
         (
             ["abc", "--voice", "tone", "--json", "--speed", "7"],

@@ -90,6 +90,17 @@ def test_a_service_says_what_a_voice_says(service, addons):
     np.testing.assert_array_equal(joined(service.stream("tone", iter(["Abc ", "def."]), speed=0.5)), wanted)
 
 
+def test_a_service_tells_marks_too(service, addons):
+    wanted = voxstack.load("tone", folders=[addons]).say(TEXT, marks=("word", "sentence")).marks
+    assert len(wanted) == 3
+    assert service.say("tone", TEXT, marks=("word", "sentence")).marks == wanted
+    chunks = list(service.stream("tone", TEXT, marks=("word", "sentence")))
+    assert tuple(mark for chunk in chunks for mark in chunk.marks) == wanted
+    with pytest.raises(RequestError, match="no marks of 'viseme'"):
+        service.stream("tone", TEXT, marks="viseme")
+    assert service.at_work == 0
+
+
 def test_a_voice_is_loaded_for_the_first_request(addons, put):
     put("tone")
     with Service(Voices([addons])) as service:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxstack.core.errors import Cancelled, ConfigError, WiringError
+from voxstack.core.events import LEFT_OUT, listening
 from voxstack.core.ports import Port
 from voxstack.core.streams import EVERYTHING, ArrayStream
 from voxstack.stack.wire import wire_stack
@@ -140,6 +141,24 @@ def test_what_is_no_number_is_no_silence():
     samples = np.zeros(100, np.float32)
     samples[60] = np.nan
     assert np.isnan(changed(wire("TrimSilence", keep_ms=0), samples)).sum() == 1
+
+
+@given(st.integers(0, 90), st.integers(0, 20), st.integers(1, 50))
+def test_trimming_tells_what_was_left_out_at_the_start_before_it_gives_any(silent, keep, step):
+    samples = np.concatenate([np.zeros(silent), np.ones(10), np.zeros(40)]).astype(np.float32)
+    block = wire("TrimSilence", keep_ms=keep, most_ms=60)
+    events = []
+    stream = block.open({}, ArrayStream.over({"samples": samples}))
+    with listening(events.append):
+        stream.read(step)
+    lost = min(max(silent - keep, 0), 60)
+    told = [(event.kind, event.values["steps"], event.values["rate"]) for event in events]
+    assert told == ([(LEFT_OUT, lost, RATE)] if lost else [])
+
+
+@pytest.mark.parametrize("size", [1, 4, 30])
+def test_of_an_utterance_that_is_all_silence_what_is_kept_stays(size):
+    assert len(changed(wire("TrimSilence", keep_ms=5), np.zeros(size, np.float32))) == min(size, 5)
 
 
 # All of them

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voxstack.core import events as events_module
 from voxstack.core.blocks import Timing
 from voxstack.core.errors import ConfigError, NetError, WiringError
 from voxstack.core.events import ALIGNMENT, listening
@@ -167,3 +168,14 @@ def test_it_tells_which_phoneme_every_frame_speaks():
         (ALIGNMENT, 0, [0, 0, 2]),
         (ALIGNMENT, 3, [2, 2]),
     ]
+
+
+def test_it_tells_how_long_each_phoneme_lasts_before_it_is_read():
+    hidden = Port("hidden", "float32", ("frames",))
+    block = Upsampler(Upsampler.Options(length_scale=2), takes={}, gives={"hidden": hidden})
+    events = []
+    with listening(events.append):
+        block.open({"durations": np.array([2, 0, 3]), "hidden": np.ones(3, np.float32)}, None)
+    [event] = events
+    assert (event.kind, event.step, event.is_data) == (events_module.DURATIONS, 0, True)
+    assert event.values["frames"].tolist() == [4, 0, 6]

@@ -68,7 +68,11 @@ def test_the_list_is_long_and_varied() -> None:
     ("text", "wanted"),
     [
         ("Hello, world!", [("həlˈoʊ", "Hello"), (",", ","), ("wˈɜːld", "world"), ("!", "!")]),
-        ("the end of the road", [("ðɪʲ", "the"), ("ˈɛnd", "end"), ("ʌvðə", "of the"), ("ɹˈoʊd", "road")]),
+        (
+            "the end of the road",
+            [("ðɪʲ", "the"), ("ˈɛnd", "end"), ("ʌv", "of"), ("ðə", "the"), ("ɹˈoʊd", "road")],
+        ),
+        ("in a car", [("ɪn", "in"), ("ɐ", "a"), ("kˈɑːɹ", "car")]),
         ("In 21 cats", [("ɪn", "In"), ("twˈɛntiwˈʌn", "21"), ("kˈæts", "cats")]),
         ('He said "no."', [("hiː", "He"), ("sˈɛd", "said"), ("nˈoʊ", "no"), (".", '."')]),
         ("über 5 €", [("ˈuːbɚ", "über"), ("fˈaɪv", "5"), ("jˈʊɹɹoʊz", "€")]),

@@ -113,7 +113,7 @@ def speak(
     voice = open_voice(name_or_path, running, folders=folders, vocoder=vocoder, watch=watcher)
     voice.warm_up()
     with watcher.recording() as seen:
-        observed = Audio.joined(seen.chunks(voice.chunks(text, **controls)), voice.sample_rate)
+        observed = Audio.joined(seen.chunks(voice.answer(text, controls, is_stream=True)), voice.sample_rate)
     timed: list[tuple[tuple[Arrival, ...], float]] = []
     for _ in range(REPEATS):
         arrivals, wall_s, audio = _timed(voice, text, controls)
@@ -162,7 +162,7 @@ def _timed(
     chunks: list[Audio] = []
     arrivals: list[Arrival] = []
     started = time.perf_counter()
-    for chunk in voice.chunks(text, **controls):
+    for chunk in voice.answer(text, controls, is_stream=True):
         chunks.append(chunk)
         if len(chunk.samples):
             arrivals.append(Arrival((time.perf_counter() - started) * 1000, chunk.duration_s * 1000))

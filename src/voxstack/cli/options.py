@@ -16,6 +16,7 @@ __all__ = [
     "chosen_controls",
     "controls",
     "effects",
+    "marks",
     "running",
     "table",
     "vocoder",
@@ -72,6 +73,40 @@ _CONTROLS = (
         "--control", "others", multiple=True, metavar="NAME=X", help="Any other control that the voice lists."
     ),
 )
+
+
+USUAL_MARKS = "sentence,word"
+_MARKS = (
+    click.option(
+        "--marks",
+        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        help="Write when what is said, while it is said, a JSON object a line, as Amazon Polly's marks "
+        "are; '-': to standard output.",
+    ),
+    click.option(
+        "--marks-of",
+        metavar="KINDS",
+        help=f"Marks of what: sentence, word, phoneme, with commas between (default: {USUAL_MARKS}).",
+    ),
+)
+
+
+def marks(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that ask for marks; the command gets the file, `marks`, and their `kinds`."""
+
+    @functools.wraps(command)
+    def told(*args: Any, marks: Path | None, marks_of: str | None, **values: Any) -> Any:
+        from voxstack.engine.marks import MarkKind, chosen_kinds
+
+        if marks is None and marks_of is not None:
+            raise click.UsageError("got --marks-of, but no --marks FILE to write them to")
+        asked = (marks_of or USUAL_MARKS).split(",")
+        kinds = chosen_kinds(kind.strip() for kind in asked) if marks is not None else frozenset[MarkKind]()
+        return command(*args, marks=marks, kinds=kinds, **values)
+
+    for option in reversed(_MARKS):
+        told = option(told)
+    return told
 
 
 def running(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,11 +2,12 @@
 
 import codecs
 import contextlib
+import functools
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ from voxstack.core.errors import RequestError
 if TYPE_CHECKING:
     from voxstack.core.events import Event
     from voxstack.engine.audio import Audio
+    from voxstack.engine.marks import MarkKind
     from voxstack.engine.nets import Running
+    from voxstack.stack.config import AddonConfig
 
 __all__ = ["command"]
 
@@ -42,6 +45,7 @@ PIECE_BYTES = 4_096
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write .wav, .flac, .ogg, .opus or .mp3."
 )
 @click.option("--play", is_flag=True, help="Play it while it is made.")
+@options.marks
 @options.running
 @options.effects
 @options.vocoder
@@ -54,15 +58,18 @@ def command(
     file: Path | None,
     out: Path | None,
     play: bool,
+    marks: Path | None,
+    kinds: "frozenset[MarkKind]",
     running: "Running",
     vocoder: str | None,
     folders: tuple[Path, ...],
     is_json: bool,
     **values: Any,
 ) -> None:
-    if out is None and not (play or is_json):
-        raise click.UsageError("nobody would hear it: give --out FILE, --play or --json")
+    are_marks_shown = str(marks) == "-"
+    _check_hearers(out, marks, play=play, is_json=is_json)
     spoken = _text(text, file)
+    from voxstack.cli.mark_file import MarkFile
     from voxstack.cli.playback import Player
     from voxstack.engine.audio import AudioFile
     from voxstack.engine.voice import open_voice
@@ -77,12 +84,17 @@ def command(
     noticed = _Events(ready.sample_rate, ready.loaded.addon.frame_rate)
     with contextlib.ExitStack() as stack:
         sinks: list[Any] = []
+        readers = [heard.append]
         if out is not None:
             sinks.append(stack.enter_context(AudioFile(out, ready.sample_rate)))
         if play:
             sinks.append(stack.enter_context(Player(ready.sample_rate)))
-        source = spoken if isinstance(spoken, str) else _remembered(spoken, heard)
-        speech = stack.enter_context(ready.stream(source, **controls))
+        if marks is not None:
+            lines = stack.enter_context(MarkFile(marks))
+            sinks.append(lines)
+            readers.append(lines.feed)
+        source = _told(spoken, readers)
+        speech = stack.enter_context(ready.stream(source, marks=kinds, **controls))
         bar = stack.enter_context(_progress(spoken))
         for chunk in speech:
             if not samples:
@@ -100,7 +112,7 @@ def command(
         "voice": ready.name,
         "profile": ready.loaded.profile,
         "runtime": ready.loaded.runtime,
-        "text": spoken if isinstance(spoken, str) else "".join(heard),
+        "text": "".join(heard),
         "audio_s": round(audio_s, 4),
         "sample_rate": ready.sample_rate,
         "first_audio_ms": round(first_audio_ms, 2),
@@ -109,20 +121,35 @@ def command(
         "chunks": chunks,
         "seed": controls.get("seed", 0),
         "out": str(out) if out is not None else None,
+        "marks": str(marks) if marks is not None else None,
         "events": events,
     }
     for event in events:
         click.echo(f"voxstack: {event['kind']} at {event['audio_s']} s: {event['text']}", err=True)
     if is_json:
         click.echo(json.dumps(report, ensure_ascii=False))
-        return
-    config = ready.loaded.addon.config
-    click.echo(f"voice             {ready.name} ({', '.join(config.languages)}; licence {config.licence})")
-    click.echo(f"first audio       {first_audio_ms:.0f} ms")
-    rtf = f"{wall_s / audio_s:.3f}" if audio_s else "-"
-    click.echo(f"real-time factor  {rtf} ({audio_s:.1f} s of audio in {wall_s:.2f} s)")
-    if out is not None:
-        click.echo(f"written           {out}")
+    else:
+        _show(report, ready.loaded.addon.config, are_marks_shown=are_marks_shown)
+
+
+def _show(report: Mapping[str, Any], config: "AddonConfig", *, are_marks_shown: bool) -> None:
+    """Tell people how it went, on standard error where standard output has the marks."""
+    tell = functools.partial(click.echo, err=are_marks_shown)
+    tell(f"voice             {report['voice']} ({', '.join(config.languages)}; licence {config.licence})")
+    tell(f"first audio       {report['first_audio_ms']:.0f} ms")
+    rtf = f"{report['rtf']:.3f}" if report["audio_s"] else "-"
+    tell(f"real-time factor  {rtf} ({report['audio_s']:.1f} s of audio in {report['wall_s']:.2f} s)")
+    if report["out"] is not None:
+        tell(f"written           {report['out']}")
+    if report["marks"] is not None and not are_marks_shown:
+        tell(f"marks             {report['marks']}")
+
+
+def _check_hearers(out: Path | None, marks: Path | None, *, play: bool, is_json: bool) -> None:
+    if out is None and marks is None and not (play or is_json):
+        raise click.UsageError("nobody would hear it: give --out FILE, --play, --marks FILE or --json")
+    if str(marks) == "-" and is_json:
+        raise click.UsageError("--marks - and --json would both write to standard output; give --marks FILE")
 
 
 class _Events:
@@ -195,10 +222,16 @@ def _pieces() -> Iterator[str]:
         raise RequestError(f"is not UTF-8 text: {error}", where="standard input") from error
 
 
-def _remembered(pieces: Iterable[str], heard: list[str]) -> Iterator[str]:
-    for piece in pieces:
-        heard.append(piece)
-        yield piece
+def _told(spoken: str | Iterator[str], readers: Iterable[Callable[[str], None]]) -> str | Iterator[str]:
+    """Return a text, whole or in pieces, of which each is told to those who want it before it is spoken."""
+    readers = tuple(readers)
+
+    def read(piece: str) -> str:
+        for reader in readers:
+            reader(piece)
+        return piece
+
+    return read(spoken) if isinstance(spoken, str) else map(read, spoken)
 
 
 def _progress(spoken: str | Iterator[str]) -> Any:

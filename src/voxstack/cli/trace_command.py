@@ -66,7 +66,9 @@ def command(
         if not cold:
             ready.warm_up()
         with watcher.recording() as seen:
-            samples = sum(len(chunk.samples) for chunk in seen.chunks(ready.chunks(text, **controls)))
+            samples = sum(
+                len(chunk.samples) for chunk in seen.chunks(ready.answer(text, controls, is_stream=True))
+            )
         spent = times(seen, watcher.lanes)
         played = playout(seen.spans)
         begin_ns = seen.spans[0].start_ns

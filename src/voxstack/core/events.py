@@ -11,16 +11,22 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-__all__ = ["ALIGNMENT", "TAP", "Event", "Listener", "listening", "report"]
+__all__ = ["ALIGNMENT", "DURATIONS", "LEFT_OUT", "TAP", "Event", "Listener", "listening", "report"]
 
 ALIGNMENT = "alignment"
 """Which symbol each frame speaks: values `positions` int64 [frames] from frame `step` on, and, where
 there is attention, `weights` float32 [frames, symbols]."""
 
+DURATIONS = "durations"
+"""How long all symbols last, told when an utterance is opened: values `frames` int64 [symbols], step 0."""
+
+LEFT_OUT = "left_out"
+"""What an utterance lost at its start: values `steps`, and `rate`, how many of them a second has."""
+
 TAP = "tap"
 """A copy of what flowed: values `tensors` by name; their first step is number `start` of `utterance`."""
 
-DATA = frozenset({ALIGNMENT, TAP})
+DATA = frozenset({ALIGNMENT, DURATIONS, LEFT_OUT, TAP})
 """Kinds that are no findings; who wants them listens."""
 
 
@@ -28,7 +34,7 @@ DATA = frozenset({ALIGNMENT, TAP})
 class Event:
     """Something that a block noticed.
 
-    In:       kind    "attention.stall", "decoder.too_long", …; or ALIGNMENT or TAP, which are data
+    In:       kind    "attention.stall", "decoder.too_long", …; or one of those above, which are data
               where   the net that it happened in, or the block
               step    frame of the utterance at which it was noticed
               text    one line for people, empty for data

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from voxstack.core.errors import OutputError, RequestError
 from voxstack.core.events import Event
+from voxstack.engine.marks import Mark
 
 __all__ = ["FORMATS", "RATES", "Audio", "AudioFile", "resampler"]
 
@@ -36,13 +37,15 @@ class Audio:
     """Mono audio: `samples` float32 [n] in [-1, 1], `sample_rate` in Hz.
 
     `span` are the offsets, in characters, of the utterance in the request's text to which it belongs;
-    `events` what blocks noticed while they made it, such as an attention that lost its way.
+    `events` what blocks noticed while they made it, such as an attention that lost its way; `marks`, where
+    they were asked for, what begins in it; their times count from the request's first sample.
     """
 
     samples: npt.NDArray[np.float32]
     sample_rate: int
     span: tuple[int, int] = (0, 0)
     events: tuple[Event, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -55,11 +58,12 @@ class Audio:
 
     @staticmethod
     def joined(chunks: Iterable["Audio"], sample_rate: int) -> "Audio":
-        """Return chunks as one."""
+        """Return a request's chunks as one."""
         parts = list(chunks)
         samples = [np.zeros(0, np.float32), *(part.samples for part in parts)]
         events = tuple(event for part in parts for event in part.events)
-        return Audio(np.concatenate(samples), sample_rate, events=events)
+        marks = tuple(mark for part in parts for mark in part.marks)
+        return Audio(np.concatenate(samples), sample_rate, events=events, marks=marks)
 
 
 class AudioFile:

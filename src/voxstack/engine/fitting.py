@@ -74,9 +74,14 @@ def limits_of(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Utterance(Phonemes):
-    """Phonemes that remember the stretch of text they say, so that they may be said in parts."""
+    """Phonemes that remember the stretch of text they say, so that they may be said in parts.
+
+    sentence  that stretch, behind a part perhaps with a comma that the text does not have
+    whole     the sentence that it is all or a part of, as it stands in the text
+    """
 
     sentence: Sentence = field(kw_only=True)
+    whole: Sentence = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Fitting:
     def utterances(self, sentence: Sentence) -> list[Utterance]:
         """Return what says a sentence; raise RequestError if it cannot be said, or not be cut enough."""
         most = self.limits.ids(self.speed)
-        said = _placed(sentence, self.front.phonemize(sentence))
+        said = _placed(sentence, self.front.phonemize(sentence), sentence)
         return [part for utterance in said for part in self._fitted(utterance, most)]
 
     def parts(self, utterance: Utterance, error: TooLongError) -> list[Utterance]:
@@ -162,7 +167,7 @@ class Fitting:
             if "," in heard[-1].symbols and not overflows:
                 sentence, said = going_on, heard
         within = [replace(part, spans=np.minimum(part.spans, last)) for part in said]
-        return list(_placed(sentence, within))
+        return list(_placed(sentence, within, utterance.whole))
 
     def _said_quietly(self, sentence: Sentence) -> list[Phonemes]:
         """Phonemize where nobody listens: what the whole sentence skips was reported once."""
@@ -177,7 +182,7 @@ def _refusal(utterance: Utterance, length: str, most: int) -> RequestError:
     )
 
 
-def _placed(sentence: Sentence, said: Iterable[Phonemes]) -> Iterator[Utterance]:
+def _placed(sentence: Sentence, said: Iterable[Phonemes], whole: Sentence) -> Iterator[Utterance]:
     """Give each of the utterances that say a sentence its stretch of the text."""
     said = list(said)
     text = sentence.text
@@ -190,7 +195,9 @@ def _placed(sentence: Sentence, said: Iterable[Phonemes]) -> Iterator[Utterance]
         starts.append(begin)
     for phonemes, (start, stop) in zip(said, pairwise([*starts, len(text)]), strict=True):
         stretch = Sentence(text[start:stop].rstrip(), sentence.start + start, phonemes.pause_ms)
-        yield Utterance(phonemes.ids, phonemes.symbols, phonemes.spans, phonemes.pause_ms, sentence=stretch)
+        yield Utterance(
+            phonemes.ids, phonemes.symbols, phonemes.spans, phonemes.pause_ms, sentence=stretch, whole=whole
+        )
 
 
 def _cuts(utterance: Utterance, most: int) -> list[int]:

@@ -11,6 +11,7 @@ from voxstack.core.errors import Cancelled, DeadlineError, RequestError
 from voxstack.engine.admission import Ticket
 from voxstack.engine.audio import Audio
 from voxstack.engine.deadlines import Deadlines
+from voxstack.engine.marks import Marks
 from voxstack.engine.playback import Playback
 from voxstack.engine.voice import Voice
 from voxstack.engine.voices import Voices
@@ -78,12 +79,16 @@ class Request:
         controls: dict[str, float | str],
         *,
         playback: Playback | None = None,
+        marks: Marks = (),
     ) -> Generator[Audio, None, None]:
         """Return its audio in chunks, counted as they are made; raise RequestError for wrong controls.
 
         In:       playback  of who listens while it is made; None: nobody does
         """
-        return self._counted(voice.answer(text, controls, is_stream=playback is not None, playback=playback))
+        is_stream = playback is not None
+        return self._counted(
+            voice.answer(text, controls, is_stream=is_stream, playback=playback, marks=marks)
+        )
 
     def end(self) -> None:
         """Give all back; safe twice. Waits for nobody, so that any thread may be the one that ends it."""

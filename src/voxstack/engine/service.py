@@ -11,6 +11,7 @@ from voxstack.engine.ahead import STOPPING_S, Speech
 from voxstack.engine.audio import Audio
 from voxstack.engine.deadlines import Deadlines
 from voxstack.engine.finalizing import FinalizerLock
+from voxstack.engine.marks import Marks
 from voxstack.engine.playback import Playback
 from voxstack.engine.request import Request
 from voxstack.engine.voices import Voices
@@ -51,6 +52,7 @@ class Service:
         *,
         deadline_s: float | None = None,
         client: Hashable | None = None,
+        marks: Marks = (),
         **controls: float | str,
     ) -> Speech:
         """Return an iterator of audio chunks, as `Voice.stream` does; the voice is loaded if need be.
@@ -58,12 +60,15 @@ class Service:
         In:       deadline_s  seconds from now in which all its audio must be made, else it is stopped and
                               the listener's next call raises DeadlineError
                   client      who asks, where admission bounds what one client may have
+                  marks       kinds of marks that chunks shall have
         Raises:   BusyError if there is no room now; RequestError as `Voice.stream` does
         """
         request = self._begin(voice, text, deadline_s, client)
         try:
             playback = Playback(is_ahead=True)
-            chunks = request.chunks(request.voice(self.voices), text, controls, playback=playback)
+            chunks = request.chunks(
+                request.voice(self.voices), text, controls, playback=playback, marks=marks
+            )
             return Speech(chunks, playback, scope=request.scope, over=request.end)
         except BaseException:
             request.end()
@@ -76,6 +81,7 @@ class Service:
         *,
         deadline_s: float | None = None,
         client: Hashable | None = None,
+        marks: Marks = (),
         **controls: float | str,
     ) -> Audio:
         """Return the audio of a text, as `Voice.say` does, in the caller's thread; the rest as `stream`."""
@@ -83,7 +89,8 @@ class Service:
         try:
             speaker = request.voice(self.voices)
             with request.scope.active():
-                return Audio.joined(request.chunks(speaker, text, controls), speaker.sample_rate)
+                chunks = request.chunks(speaker, text, controls, marks=marks)
+                return Audio.joined(chunks, speaker.sample_rate)
         except Cancelled as error:
             raise request.scope.why or error from None
         finally:

@@ -1,6 +1,8 @@
 """Speak one request: utterance after utterance, chunk after chunk, each asked for in time."""
 
 from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from voxstack.core.text import Phonemes
 from voxstack.core.together import running_by
 from voxstack.engine.audio import Audio
 from voxstack.engine.fitting import Utterance
+from voxstack.engine.marking import Marker, Marking
+from voxstack.engine.marks import Mark
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.playback import Playback
 from voxstack.engine.sentences import Utterances
@@ -23,6 +27,14 @@ ENCODE_NEXT_AFTER_MS = 600
 """Once so much of an utterance is made, the next one is encoded, while the listener hears this one."""
 
 
+class _Open(NamedTuple):
+    """An utterance that is being made, and what marks it, if the request wants marks."""
+
+    stream: Stream
+    utterance: Utterance
+    marker: Marker | None
+
+
 class Session:
     """One request on its way through a wired stack; used from one thread at a time.
 
@@ -30,6 +42,7 @@ class Session:
               utterances  what is to be said
               controls    the request's tensors but for ids and utterance number
               playback    for whom it is; None: one who takes each chunk at once
+              marking     the marks that it asks for; None: none
     """
 
     def __init__(
@@ -42,6 +55,7 @@ class Session:
         frame_samples: int,
         plan: ChunkPlan,
         playback: Playback | None = None,
+        marking: Marking | None = None,
     ) -> None:
         self._block = block
         self._utterances = utterances
@@ -54,6 +68,8 @@ class Session:
         self._streams: list[Stream] = []
         self._events: list[Event] = []
         self._playback = playback or Playback()
+        self._marking = marking
+        self._marked_to = -1
 
     @property
     def seed(self) -> int:
@@ -66,7 +82,7 @@ class Session:
             current = self._open_next(wait=True)
             if current is None:
                 raise RequestError("there is nothing in it that can be spoken", where="text")
-            given = 0
+            given = told = 0
             silence = np.zeros(0, np.float32)
             while current is not None:
                 following = None
@@ -80,20 +96,23 @@ class Session:
                     made += len(samples)
                     given += len(samples)
                     is_over = len(samples) < size
+                    if current.marker is not None:
+                        current.marker.begin(told + len(silence))
                     if len(silence):
                         samples, silence = np.concatenate([silence, samples]), silence[:0]
-                    if len(samples) or (is_over and self._events):
+                    told += len(samples)
+                    marks = self._marks(current.marker, told, is_over=is_over)
+                    if len(samples) or (is_over and (self._events or marks)):
                         events, self._events = tuple(self._events), []
-                        chunk = Audio(samples, self._sample_rate, _span(current[1]), events)
+                        chunk = Audio(samples, self._sample_rate, _span(current.utterance), events, marks)
                         self._playback.made(chunk.duration_s)
                         yield chunk
                     if following is None and made * 1000 >= ENCODE_NEXT_AFTER_MS * self._sample_rate:
                         following = self._encode_ahead()
-                stream, utterance = current
-                self._close(stream)
+                self._close(current.stream)
                 if self._failure is not None:
                     raise self._failure
-                silence = self._silence(utterance.pause_ms)
+                silence = self._silence(current.utterance.pause_ms)
                 current = following or self._open_next(wait=False)
                 if current is None:
                     # The text is not written yet, or over: whoever waits for it has heard everything.
@@ -112,19 +131,27 @@ class Session:
         if not event.is_data:
             self._events.append(event)
 
-    def _read(
-        self, current: tuple[Stream, Utterance], size: int, *, is_first: bool
-    ) -> tuple[tuple[Stream, Utterance], Array]:
+    def _marks(self, marker: Marker | None, until: int, *, is_over: bool) -> tuple[Mark, ...]:
+        """Return the marks up to a sample of the request; a sentence is marked with its first part."""
+        if marker is None:
+            return ()
+        is_new = marker.sentence > self._marked_to
+        marks = marker.take(until, is_over=is_over, marks_sentence=is_new)
+        if marks:
+            self._marked_to = marker.sentence
+        return marks
+
+    def _read(self, current: _Open, size: int, *, is_first: bool) -> tuple[_Open, Array]:
         """Read on in an utterance; return it and its samples.
 
         Some nets see only now how long it is. If it is too long, nobody has heard any of it: it is said
         in parts, of which the first takes its place.
         """
         while True:
-            stream, utterance = current
+            stream, utterance, marker = current
             noticed = len(self._events)
             try:
-                with listening(self._noticed), self._playback.active():
+                with listening(self._noticed), _hearing(marker), self._playback.active():
                     samples = stream.read(size)["samples"]
             except TooLongError as error:
                 if not is_first:
@@ -141,7 +168,7 @@ class Session:
                 raise NetError(f"the stack gave samples that are not finite; nobody should hear them{found}")
             return current, samples
 
-    def _encode_ahead(self) -> tuple[Stream, Utterance] | None:
+    def _encode_ahead(self) -> _Open | None:
         """Open the next utterance if it is there; keep its failure until this one is heard to its end."""
         if self._failure is not None:
             return None
@@ -151,18 +178,19 @@ class Session:
             self._failure = error
             return None
 
-    def _open_next(self, *, wait: bool) -> tuple[Stream, Utterance] | None:
+    def _open_next(self, *, wait: bool) -> _Open | None:
         """Encode the next utterance, or the first part of one that is too long; return it as a stream."""
         while True:
             with listening(self._noticed):
                 utterance = self._utterances.next(wait=wait)
                 if utterance is None:
                     return None
+                marker = None if self._marking is None else self._marking.marker(utterance)
                 noticed = len(self._events)
                 try:
                     if wait:
                         self._playback.begin()
-                    with running_by(at_once), self._playback.active():
+                    with running_by(at_once), _hearing(marker), self._playback.active():
                         stream = self._block.open(self._tensors(utterance), None)
                 except TooLongError as error:
                     del self._events[noticed:]
@@ -170,7 +198,7 @@ class Session:
                     continue
             self._streams.append(stream)
             self._opened += 1
-            return stream, utterance
+            return _Open(stream, utterance, marker)
 
     def _tensors(self, phonemes: Phonemes) -> dict[str, Array]:
         return {**self._controls, "ids": phonemes.ids, "utterance": np.array(self._opened, np.int64)}
@@ -182,6 +210,10 @@ class Session:
     def _silence(self, pause_ms: int) -> Array:
         speed = float(self._controls.get("speed", 1.0))
         return np.zeros(round(pause_ms / 1000 / speed * self._sample_rate), np.float32)
+
+
+def _hearing(marker: Marker | None) -> AbstractContextManager[None]:
+    return nullcontext() if marker is None else listening(marker.hear)
 
 
 def _span(phonemes: Phonemes) -> tuple[int, int]:

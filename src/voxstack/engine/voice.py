@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -20,6 +20,8 @@ from voxstack.engine.batching import most_together
 from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
+from voxstack.engine.marking import Marking
+from voxstack.engine.marks import MarkKind, Marks, chosen_kinds
 from voxstack.engine.nets import Running
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.playback import Playback
@@ -156,47 +158,55 @@ class Voice:
         except ConfigError as error:
             raise ConfigError(error.what, where=f"{self.name}: {error.where}") from error
 
-    def say(self, text: str, **controls: float | str) -> Audio:
+    def say(self, text: str, *, marks: Marks = (), **controls: float | str) -> Audio:
         """Return the audio of a text.
 
-        In:       controls  what the voice lists (speed, speaker …) and `seed`, an integer (default 0)
+        In:       marks     kinds of marks that the audio shall have: "sentence", "word", "phoneme"
+                  controls  what the voice lists (speed, speaker …) and `seed`, an integer (default 0)
         Raises:   RequestError if a control is unknown or out of range, or nothing can be spoken
         """
-        return Audio.joined(self.answer(text, controls, is_stream=False), self.sample_rate)
+        chunks = self.answer(text, controls, is_stream=False, marks=marks)
+        return Audio.joined(chunks, self.sample_rate)
 
-    def stream(self, text: str | Iterable[str], **controls: float | str) -> Speech:
+    def stream(self, text: str | Iterable[str], *, marks: Marks = (), **controls: float | str) -> Speech:
         """Return an iterator of audio chunks, the first as early as can be.
 
         In:       text  a text, or an iterator of its pieces while it is still being written
-                  controls  as for `say`
+                  marks, controls  as for `say`; each chunk has the marks that begin in it
         Raises:   RequestError as `say`, at once for controls, at the first chunk for text
         """
         playback = Playback(is_ahead=True)
-        return Speech(self.answer(text, controls, is_stream=True, playback=playback), playback)
+        chunks = self.answer(text, controls, is_stream=True, playback=playback, marks=marks)
+        return Speech(chunks, playback)
 
-    def chunks(self, text: str | Iterable[str], **controls: float | str) -> Generator[Audio, None, None]:
+    def chunks(
+        self, text: str | Iterable[str], *, marks: Marks = (), **controls: float | str
+    ) -> Generator[Audio, None, None]:
         """Return a generator of audio chunks that works only while it is asked, in the caller's thread."""
-        return self.answer(text, controls, is_stream=True)
+        return self.answer(text, controls, is_stream=True, marks=marks)
 
     def answer(
         self,
         text: str | Iterable[str],
-        controls: dict[str, float | str],
+        controls: Mapping[str, float | str],
         *,
         is_stream: bool,
         playback: Playback | None = None,
+        marks: Marks = (),
     ) -> Generator[Audio, None, None]:
         """Return a generator of a request's audio, which works in the thread that asks it.
 
         In:       is_stream  whether somebody listens while it is made
                   playback   of the listener; None: who asks takes and plays each chunk at once
-        Raises:   RequestError as `say`, at once for controls
+        Raises:   RequestError as `say`, at once for controls and kinds of marks
         """
-        if self._observer is None:
-            return self._session(text, self.tensors(controls), playback).chunks()
+        kinds = chosen_kinds(marks)
 
         def ask(said: str | Iterable[str]) -> Session:
-            return self._session(said, self.tensors(controls), playback)
+            return self._session(said, self.tensors(controls), playback, kinds)
+
+        if self._observer is None:
+            return ask(text).chunks()
 
         return self._observer.request(text, ask, is_stream=is_stream)
 
@@ -212,7 +222,7 @@ class Voice:
         for net in self.loaded.nets.values():
             most_together(net)
 
-    def tensors(self, controls: dict[str, float | str]) -> dict[str, Array]:
+    def tensors(self, controls: Mapping[str, float | str]) -> dict[str, Array]:
         """Return a request's controls as the tensors that blocks read; raise RequestError."""
         known = self.loaded.addon.config.controls
         for name in controls:
@@ -253,8 +263,13 @@ class Voice:
         return ArrivingText(text, self.front, fitting)
 
     def _session(
-        self, text: str | Iterable[str], tensors: dict[str, Array], playback: Playback | None = None
+        self,
+        text: str | Iterable[str],
+        tensors: dict[str, Array],
+        playback: Playback | None = None,
+        kinds: frozenset[MarkKind] = frozenset(),
     ) -> Session:
+        options = self.loaded.addon.config.text or {}
         rate = self.loaded.addon.frame_rate
         return Session(
             self._block,
@@ -264,6 +279,7 @@ class Voice:
             frame_samples=math.ceil(self.sample_rate / rate) if rate else 1,
             plan=self.plan,
             playback=playback,
+            marking=Marking.of(kinds, self._block.timing, self.sample_rate, options) if kinds else None,
         )
 
 

@@ -30,6 +30,9 @@ from voxstack.stack.strict import parse_json, validated
 __all__ = ["Addon", "addon_paths", "load_addon", "pack", "seal"]
 
 IDS = Port("ids", "int64", ("phonemes",))
+CHOICES = frozenset({"marks"})
+"""Names by which a request chooses something else than a control."""
+
 UNIX = 3
 """The system that a zip entry says it was made on, so that its bytes are the same from every one."""
 
@@ -93,7 +96,7 @@ class Addon:
         controls = {name: Port(name, control.dtype, ()) for name, control in self.config.controls.items()}
         fixed = {port.name: port for port in (IDS, SEED, UTTERANCE)}
         for name in controls:
-            if name in fixed:
+            if name in fixed or name in CHOICES:
                 raise ConfigError(f"'{name}' is not free for a control", where=f"$.controls.{name}")
         return {**fixed, **controls}
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from voxstack.core.blocks import Stream, Timing
 from voxstack.core.errors import Cancelled, ConfigError
+from voxstack.core.events import LEFT_OUT, Event, report
 from voxstack.core.ports import Array, Port, Ports, Tensors
 from voxstack.core.site import Site
 from voxstack.stages.audio.sampled import SAMPLES, samples_above
@@ -28,6 +29,7 @@ class TrimSilence:
     In:       samples  float32 [n]
     Out:      samples  float32 [m], n - 2 · most_ms ≤ m ≤ n
     Timing:   1 → 1 but for what is left out; looks ahead by what may be left out and held
+    Reports:  left_out, what an utterance lost at its start
     Raises:   ConfigError if an option is out of range, WiringError without a sample rate
     """
 
@@ -50,6 +52,7 @@ class TrimSilence:
     keep: int
     most_start: int
     most_end: int
+    rate: Fraction
     gives: Ports
     consumes: Ports | None = field(default_factory=lambda: SAMPLES)
     takes: Ports = field(default_factory=dict[str, Port])
@@ -71,6 +74,7 @@ class TrimSilence:
             keep=keep,
             most_start=0 if options.where == "end" else most,
             most_end=0 if options.where == "start" else most,
+            rate=rate,
             gives={"samples": port},
         )
 
@@ -126,7 +130,10 @@ class _TrimmedStream:
         if not self._has_begun:
             begin, self._has_begun = self._start(len(held), loud)
             self._dropped += begin
-        if not self._has_begun:
+            if self._has_begun and self._dropped:
+                values = {"steps": self._dropped, "rate": block.rate}
+                report(Event(LEFT_OUT, "TrimSilence", 0, values=values))
+        if not (self._has_begun or self._is_over):
             self._held = held[begin:]
             return held[:0]
         stop = int(loud[-1]) + 1 if len(loud) else begin

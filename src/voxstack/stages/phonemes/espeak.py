@@ -11,7 +11,7 @@ from voxstack.core.text import Phonemes
 from voxstack.stages.phonemes.library import Clause, read_clauses
 from voxstack.stages.phonemes.symbols import Symbol, SymbolTable
 from voxstack.stages.phonemes.terminators import terminator_of
-from voxstack.stages.phonemes.words import Span, align, spoken_words
+from voxstack.stages.phonemes.words import Span, align, divide, spoken_words
 
 __all__ = ["EspeakPhonemizer"]
 
@@ -81,18 +81,32 @@ class EspeakPhonemizer:
         done = words[0].start
         for place, piece in enumerate(pieces):
             span = Span(done, done)
+            voices: list[Span] = []
             if piece:
                 first, last = next(owners)
-                span = Span(words[first].start, words[last].stop)
+                voices = words[first : last + 1]
+                span = Span(voices[0].start, voices[-1].stop)
             if place:
                 yield Symbol(" ", min(done, span.start), span.start)
-            for symbol in self.spell(piece) if self.spell else unicodedata.normalize("NFD", piece):
-                yield Symbol(symbol, span.start, span.stop)
+            yield from self._spelt(piece, span, voices, text)
             done = span.stop
         for symbol in unicodedata.normalize("NFD", sign):
             yield Symbol(symbol, done, max(done, start + len(text[start:stop].rstrip())))
         if sign in (",", ":", ";"):
             yield Symbol(" ", stop, stop)
+
+    def _spelt(self, piece: str, span: Span, voices: list[Span], text: str) -> Iterator[Symbol]:
+        """Yield a phoneme word's symbols, each with the word that it voices: "of the" may be one of two."""
+        if self.spell is not None:
+            yield from (Symbol(symbol, span.start, span.stop) for symbol in self.spell(piece))
+            return
+        signs = unicodedata.normalize("NFD", piece)
+        owners = None
+        if len(voices) > 1:
+            owners = divide(signs, [text[word.start : word.stop] for word in voices], self._sounds)
+        for place, sign in enumerate(signs):
+            own = span if owners is None else voices[owners[place]]
+            yield Symbol(sign, own.start, own.stop)
 
     def _raw(self, block: str, offset: int, before: str, after: str) -> Iterator[Symbol]:
         start, stop = offset, offset + len(block)

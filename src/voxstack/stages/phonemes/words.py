@@ -5,7 +5,7 @@ from collections.abc import Callable
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-__all__ = ["Span", "align", "spoken_words"]
+__all__ = ["Span", "align", "divide", "spoken_words"]
 
 _TOKEN = re.compile(r"\S+")
 _NAMED_SIGNS = "&%@#$€£¥+=<>*/§°"
@@ -55,8 +55,32 @@ def align(
     return _filled(found, len(words))
 
 
+def divide(piece: str, words: list[str], sound: Callable[[list[str]], list[str]]) -> list[int] | None:
+    """Return, for each sign of a phoneme word that voices several `words`, the place of the one it voices.
+
+    None if one of them has no sound in it.
+
+    Example:
+        >>> divide("ʌvðə", ["of", "the"], lambda words: ["ʌv", "ðə"])
+        [0, 0, 1, 1]
+    """
+    alone, owner = _joined(sound(words))
+    owners: list[int | None] = [None] * len(piece)
+    for block in SequenceMatcher(None, piece, alone, autojunk=False).get_matching_blocks():
+        for step in range(block.size):
+            owners[block.a + step] = owner[block.b + step]
+    for place in reversed(range(len(piece) - 1)):  # a stress mark belongs to what follows
+        if piece[place] in "ˈˌ":
+            owners[place] = owners[place + 1]
+    found: list[int] = []
+    for place in owners:
+        before = found[-1] if found else 0
+        found.append(before if place is None else max(before, place))
+    return found if set(found) == set(range(len(words))) else None
+
+
 def _filled(found: list[list[int]], count: int) -> list[tuple[int, int]]:
-    """Give a phoneme word that matched nothing the words between its neighbours'."""
+    """Give a phoneme word that matched nothing the words between its neighbours', or else those as well."""
     spans: list[tuple[int, int]] = []
     for place, owners in enumerate(found):
         if owners:
@@ -64,7 +88,8 @@ def _filled(found: list[list[int]], count: int) -> list[tuple[int, int]]:
             continue
         before = spans[-1][1] if spans else 0
         after = next((later[0] for later in found[place + 1 :] if later), count - 1)
-        spans.append((before, max(before, after)))
+        is_free = bool(spans) and before + 1 < after
+        spans.append((before + 1, after - 1) if is_free else (before, max(before, after)))
     return spans
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from voxstack.core.blocks import Stream, Timing
 from voxstack.core.errors import ConfigError, NetError, WiringError, suggest
-from voxstack.core.events import ALIGNMENT, Event, report
+from voxstack.core.events import ALIGNMENT, DURATIONS, Event, report
 from voxstack.core.ports import Array, Port, Ports, Tensors
 from voxstack.core.site import Site
 from voxstack.core.streams import ArrayStream
@@ -31,7 +31,7 @@ class Upsampler:
     In:       durations  int64 or float32 [phonemes], frames; stretched by length_scale / speed, rounded
               others     [phonemes, …], all that are at hand or those named by `tensors`
     Out:      the others, [frames, …], frames = sum(durations)
-    Reports:  alignment
+    Reports:  durations, as they are after stretching; alignment
     Source:   the length regulator of FastSpeech (Ren et al. 2019, §3.2)
     Raises:   NetError if durations are no numbers, or ask for more than five minutes
     """
@@ -94,6 +94,8 @@ class Upsampler:
         for name, tensor in kept.items():
             if len(tensor) != len(frames):
                 raise NetError(f"'{name}' has {len(tensor)} steps, but there are {len(frames)} durations")
+
+        report(Event(DURATIONS, self.options.durations, 0, values={"frames": frames}))
 
         def gather(start: int, stop: int) -> Tensors:
             here = steps[start:stop]
