@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from voxstack.core.errors import RequestError, VoxstackError
 from voxstack.engine.admission import Admission
+from voxstack.engine.marks import MarkKind
 from voxstack.engine.service import Service
 from voxstack.engine.telemetry import Telemetry, chosen
 from voxstack.engine.voices import Voices
@@ -40,6 +41,7 @@ class Asked:
     speed     0.25 to 4, whether or not the voice can by itself; None: as controls say, else the voice's own
     controls  of the voice: speaker, noise, seed …
     client    whose key it was asked with, if keys are needed
+    marks     kinds of marks that its chunks shall have
     """
 
     voice: str
@@ -47,6 +49,7 @@ class Asked:
     speed: float | None = None
     controls: dict[str, float | str] = field(default_factory=dict[str, float | str])
     client: str | None = None
+    marks: tuple[MarkKind, ...] = ()
 
 
 @dataclass
@@ -144,6 +147,7 @@ class Desk:
             asked.text,
             deadline_s=self.settings.time_limit_s,
             client=asked.client,
+            marks=asked.marks,
             **controls,
         )
         # Who leaves while a voice loads is not waited for: what is then begun for nobody stops by itself.

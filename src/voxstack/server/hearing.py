@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from voxstack.engine.ahead import Speech
 from voxstack.engine.audio import Audio
+from voxstack.engine.marks import Mark
 from voxstack.stages.audio.wsola import Segments, Wsola
 
 __all__ = ["Hearing"]
@@ -29,6 +30,7 @@ class Hearing:
         self._tempo = tempo
         self._stretch: Wsola | None = None
         self._last: Audio | None = None
+        self._marks: list[Mark] = []
         self._news = asyncio.Event()
         speech.tell(_waker(asyncio.get_running_loop(), self._news))
 
@@ -44,13 +46,14 @@ class Hearing:
                 self._stretch = Wsola(Segments.of(self._tempo, Fraction(chunk.sample_rate)))
             self._last = chunk
             stretched = await to_thread.run_sync(self._stretched, chunk, False)
+            self._marks += stretched.marks
             if len(stretched.samples):
-                return stretched
+                return self._marked(stretched)
         if self._last is None:
             return None
         last, self._last = self._last, None
-        rest = replace(last, samples=np.zeros(0, np.float32), events=())
-        return await to_thread.run_sync(self._stretched, rest, True)
+        rest = replace(last, samples=np.zeros(0, np.float32), events=(), marks=())
+        return self._marked(await to_thread.run_sync(self._stretched, rest, True))
 
     async def close(self) -> None:
         """Stop the work at once; safe twice, and while the caller is being cancelled."""
@@ -70,7 +73,21 @@ class Hearing:
 
     def _stretched(self, chunk: Audio, is_last: bool) -> Audio:
         assert self._stretch is not None
-        return replace(chunk, samples=self._stretch.feed(chunk.samples, last=is_last))
+        tempo = float(self._tempo)
+        marks = tuple(
+            replace(
+                mark,
+                time_s=mark.time_s / tempo,
+                duration_s=None if mark.duration_s is None else mark.duration_s / tempo,
+            )
+            for mark in chunk.marks
+        )
+        return replace(chunk, samples=self._stretch.feed(chunk.samples, last=is_last), marks=marks)
+
+    def _marked(self, chunk: Audio) -> Audio:
+        """Return a chunk with all marks that are due: stretching may keep its samples for later ones."""
+        marks, self._marks = tuple(self._marks), []
+        return replace(chunk, marks=marks)
 
 
 def _waker(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> Callable[[], None]:

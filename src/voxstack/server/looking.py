@@ -41,7 +41,7 @@ class TraceBody(StrictModel):
     """The body of a request for a trace: as one for speech."""
 
     input: str = Field(min_length=1)
-    speed: float | None = Field(1.0, ge=0.25, le=4)
+    speed: float | None = Field(None, ge=0.25, le=4)
     seed: int | None = None
     controls: dict[str, float | str] | None = None
 
@@ -88,7 +88,7 @@ def trace_route(desk: Desk) -> Answer:
                 code="string_above_max_length",
                 param="input",
             )
-        own, _ = paced(offer, 1.0 if body.speed is None else body.speed)
+        own, _ = paced(offer, body.speed)
         controls = {
             **(body.controls or {}),
             **({} if own is None else {"speed": own}),

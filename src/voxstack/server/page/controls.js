@@ -17,7 +17,7 @@ export class Controls {
     this.known = known;
     this.inputs = {};
     this.place.replaceChildren();
-    this.#add("speed", SPEED);
+    this.#add("speed", { ...SPEED, default: known.speed?.default ?? SPEED.default });
     for (const [name, control] of Object.entries(known)) if (name !== "speed") this.#add(name, control);
   }
 
@@ -25,11 +25,12 @@ export class Controls {
   get values() {
     const controls = {};
     for (const [name, { input, first }] of Object.entries(this.inputs)) {
-      if (name !== "speed" && input.value !== first && input.value !== "") {
+      if (input.value !== first && input.value !== "") {
         controls[name] = input.type === "select-one" ? input.value : Number(input.value);
       }
     }
-    return { speed: Number(this.inputs.speed.input.value), controls };
+    const { speed, ...others } = controls; // the voice's own control is narrower than what the server does
+    return { speed, controls: others };
   }
 
   #add(name, control) {

@@ -1,7 +1,8 @@
 // Begin: ask which voices there are, show a panel for one or two of them, and listen to the keyboard.
 
 import { Panel } from "./panel.js";
-import { useKey, voices } from "./server.js";
+import { prepare } from "./player.js";
+import { RATE, useKey, voices } from "./server.js";
 
 const SAMPLES = {
   de: "Guten Tag. Diese Stimme spricht, noch während sie entsteht.",
@@ -63,6 +64,7 @@ function open(usable) {
     element("panels").classList.toggle("two", !isTwo);
   });
   text.addEventListener("input", count);
+  setTimeout(() => prepare(RATE)); // the page is shown first
 }
 
 function add(title, usable, voice) {

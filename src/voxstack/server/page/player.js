@@ -18,16 +18,21 @@ const IDLE_MS = 20000;
 let context = null;
 let sleeping = 0;
 
+/** Find the audio device, which may take half a second; it sleeps until it is woken. A browser may warn that it does. */
+export function prepare(rate) {
+  if (context !== null) return;
+  const options = { latencyHint: "interactive" };
+  try {
+    context = new AudioContext({ ...options, sampleRate: rate });
+  } catch {
+    context = new AudioContext(options); // it knows its device's rate only, and resamples
+  }
+  context.suspend();
+}
+
 /** Wake the audio device; browsers allow it in answer to a click or key only. */
 export function wake(rate) {
-  if (context === null) {
-    const options = { latencyHint: "interactive" };
-    try {
-      context = new AudioContext({ ...options, sampleRate: rate });
-    } catch {
-      context = new AudioContext(options); // it knows its device's rate only, and resamples
-    }
-  }
+  prepare(rate);
   clearTimeout(sleeping);
   return context.resume();
 }

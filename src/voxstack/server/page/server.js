@@ -42,6 +42,7 @@ export function speak(wanted, signal) {
     voice: wanted.voice,
     response_format: "pcm",
     stream_format: "sse",
+    marks: ["word"],
   };
   const answer = ask("v1/audio/speech", { wanted: request, signal }); // under way before this returns
   return heard(answer);
