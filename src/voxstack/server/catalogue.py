@@ -54,11 +54,14 @@ class Catalogue:
         if seen == self._seen:
             return False
         good, faults = installed(self.folders)
-        self.offers = {
+        offers = {
             name: Offer.of(addon)
-            for name, addon in sorted(good.items())
+            for name, addon in good.items()
             if addon.config.takes is None and addon.config.text is not None and self._is_offered(addon)
         }
+        # What broke while it was in use is offered on: the version in memory still speaks.
+        kept = {name: offer for name, offer in self.offers.items() if name in seen and name not in good}
+        self.offers = dict(sorted({**kept, **offers}.items()))
         # Where addons lie is nobody's business who only listens.
         self.faults = {
             Path(path).name: _without_paths(error)
