@@ -52,12 +52,12 @@ def test_the_environment_holds_numbers_lists_names_and_nothing():
             "$VOXSTACK_SERVE_PROT: unknown variable; did you mean 'VOXSTACK_SERVE_PORT'?",
         ),
         (
-            {"VOXSTACK_SERVE_PORT": "many"},
-            "$VOXSTACK_SERVE_PORT: got 'many'; Input should be a valid integer, unable to parse string as an integer",
+            {"VOXSTACK_SERVE_WATCH": "so"},
+            "$VOXSTACK_SERVE_WATCH: got 'so'; input should be a valid boolean, unable to interpret input",
         ),
         (
             {"VOXSTACK_SERVE_STREAMS": "0"},
-            "$VOXSTACK_SERVE_STREAMS: got 0; input should be greater than or equal to 1",
+            "$VOXSTACK_SERVE_STREAMS: got '0'; input should be greater than or equal to 1",
         ),
         ({"VOXSTACK_SERVE_ALIASES": "alloy"}, "$VOXSTACK_SERVE_ALIASES: got 'alloy', want NAME=VALUE"),
     ],

@@ -109,7 +109,7 @@ class Desk:
         self.catalogue.refresh()
         warm_up()
         for name in self.settings.voices:
-            self.catalogue.find(name)
+            self.catalogue.check(name)
         if not self.catalogue.offers:
             raise RequestError(
                 "there is no voice that can speak text in the folders of addons; give --addons DIR",
