@@ -81,7 +81,7 @@ class Served:
                 return float(found.rsplit(" ", 1)[1])
         return 0.0
 
-    def begin(self, text: str, *, receive_bytes: int | None = None, **more) -> socket.socket:
+    def begin(self, text: str, *, receive_bytes: int | None = None, key: str = "", **more) -> socket.socket:
         """Ask for speech and return the socket, of which nothing was read."""
         body = {"model": "tts-1", "voice": "tone", "input": text, "response_format": "pcm", **more}
         data = json.dumps(body).encode()
@@ -91,7 +91,15 @@ class Served:
         client.settimeout(PATIENCE_S)
         host, port = self.url.removeprefix("http://").rsplit(":", 1)
         client.connect((host, int(port)))
-        head = f"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+        lines = [
+            "POST /v1/audio/speech HTTP/1.1",
+            "Host: x",
+            "Connection: close",
+            f"Content-Length: {len(data)}",
+        ]
+        if key:
+            lines.append(f"Authorization: Bearer {key}")
+        head = "\r\n".join([*lines, "\r\n"])
         client.sendall(head.encode() + data)
         return client
 

@@ -179,7 +179,12 @@ def test_seed_and_controls_go_to_the_voice(client, served):
 
 
 def test_models_and_voices_are_listed(client, served):
-    assert [model.id for model in client.models.list()] == ["voxstack", "tts-1", "tts-1-hd", "gpt-4o-mini-tts"]
+    assert [model.id for model in client.models.list()] == [
+        "voxstack",
+        "tts-1",
+        "tts-1-hd",
+        "gpt-4o-mini-tts",
+    ]
     assert client.models.retrieve("tts-1").owned_by == "voxstack"
     with pytest.raises(openai.NotFoundError, match="no model 'tts-2'; did you mean 'tts-1'"):
         client.models.retrieve("tts-2")

@@ -27,6 +27,15 @@ def read_all(client):
     return b"".join(parts)
 
 
+def is_ended(client, data=b""):
+    """Send, and answer whether the connection is ended without an answer."""
+    try:
+        client.sendall(data)
+        return client.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
 def is_paused(service, until):
     """Wait until nothing is made any more; return how much was."""
     seen = []
@@ -147,17 +156,11 @@ def test_events_say_why_speech_broke_off(served, monkeypatch):
     assert "speech.audio.done" not in body.decode()
 
 
-def test_a_head_that_does_not_end_ends_the_connection(served, monkeypatch, until):
+def test_a_head_that_does_not_end_ends_the_connection(served, monkeypatch):
     monkeypatch.setattr("voxstack.server.connection.HEAD_S", 0.2)
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as client:
         client.sendall(b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\n")
-        with pytest.raises(ConnectionResetError):
-            assert client.recv(1) == b""
-            raise ConnectionResetError
-    with socket.create_connection((host, int(port)), timeout=20) as client, pytest.raises(OSError):
-        for _ in range(40):
-            client.sendall(b"X-Long: " + b"x" * 60_000)
-            until(lambda: True)
-        client.recv(1)
-        raise OSError
+        assert is_ended(client)
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        assert is_ended(client, b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 200_000)

@@ -15,7 +15,13 @@ pytestmark = pytest.mark.end_to_end
     ("more", "status", "param", "code", "message"),
     [
         ({"voice": "tona"}, 400, "voice", "voice_not_found", "voice: no voice 'tona'; did you mean 'tone'?"),
-        ({"voice": {"id": "tona"}}, 400, "voice", "voice_not_found", "voice: no voice 'tona'; did you mean 'tone'?"),
+        (
+            {"voice": {"id": "tona"}},
+            400,
+            "voice",
+            "voice_not_found",
+            "voice: no voice 'tona'; did you mean 'tone'?",
+        ),
         ({"voice": {"name": "tone"}}, 400, "voice", "invalid_value", None),
         ({"voice": "../tone"}, 400, "voice", "voice_not_found", None),
         ({"model": "tts-7"}, 404, "model", "model_not_found", "no model 'tts-7'; did you mean 'tts-1'?"),
@@ -27,8 +33,13 @@ pytestmark = pytest.mark.end_to_end
         ({"text": "..."}, 400, "input", "invalid_value", None),
         ({"text": 7}, 400, "input", "invalid_value", None),
         ({"sped": 2}, 400, "sped", "invalid_value", "sped: unknown key 'sped'; did you mean 'speed'?"),
-        ({"text": "a" * 4097}, 413, "input", "string_above_max_length",
-         "got 4,097 characters, at most 4,096 are taken; send the text in parts"),
+        (
+            {"text": "a" * 4097},
+            413,
+            "input",
+            "string_above_max_length",
+            "got 4,097 characters, at most 4,096 are taken; send the text in parts",
+        ),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(served, more, status, param, code, message):
@@ -58,14 +69,16 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read_to_its_end(served
 def test_other_paths_and_methods_are_answered_in_the_same_shape(served):
     status, answer, _ = served.ask("/v1/nothing")
     assert (status, json.loads(answer)["error"]["code"]) == (404, "not_found")
-    status, answer, headers = served.ask("/v1/audio/speech")
+    status, answer, _ = served.ask("/v1/audio/speech")
     assert (status, json.loads(answer)["error"]["code"]) == (405, "method_not_allowed")
 
 
 def test_the_real_client_raises_its_own_errors(served):
-    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client:
-        with pytest.raises(openai.BadRequestError) as caught:
-            client.audio.speech.create(model="tts-1", voice="nobody", input="a")
+    with (
+        openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client,
+        pytest.raises(openai.BadRequestError) as caught,
+    ):
+        client.audio.speech.create(model="tts-1", voice="nobody", input="a")
     assert caught.value.param == "voice"
     assert caught.value.request_id
 

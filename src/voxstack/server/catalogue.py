@@ -39,6 +39,7 @@ class Catalogue:
     In:       folders  where addons are looked for; if there are any, only what is in them is offered
               chosen   names that are offered; none: all that are found
               aliases  other names
+    installed  all voices that can speak text, offered or not
     """
 
     folders: Sequence[Path] = ()
@@ -46,6 +47,7 @@ class Catalogue:
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     offers: dict[str, Offer] = field(default_factory=dict[str, Offer])
     faults: dict[str, str] = field(default_factory=dict[str, str])
+    installed: tuple[str, ...] = ()
     _seen: OnDisk | None = None
 
     def refresh(self) -> bool:
@@ -54,11 +56,16 @@ class Catalogue:
         if seen == self._seen:
             return False
         good, faults = installed(self.folders)
-        self.offers = {
-            name: Offer.of(addon)
-            for name, addon in sorted(good.items())
-            if addon.config.takes is None and addon.config.text is not None and self._is_offered(addon)
+        voices = {
+            name: addon
+            for name, addon in good.items()
+            if addon.config.takes is None and addon.config.text is not None
         }
+        self.installed = tuple(sorted(voices))
+        offers = {name: Offer.of(addon) for name, addon in voices.items() if self._is_offered(addon)}
+        # What broke while it was in use is offered on: the version in memory still speaks.
+        kept = {name: offer for name, offer in self.offers.items() if name in seen and name not in good}
+        self.offers = dict(sorted({**kept, **offers}.items()))
         # Where addons lie is nobody's business who only listens.
         self.faults = {
             Path(path).name: _without_paths(error)
@@ -67,6 +74,14 @@ class Catalogue:
         }
         self._seen = seen
         return True
+
+    def check(self, name: str) -> None:
+        """Raise RequestError if a voice of that name cannot be offered, whatever is offered."""
+        if name in self.offers:
+            return
+        if name in self.faults:
+            raise RequestError(f"it cannot be used: {self.faults[name]}", where=name)
+        raise RequestError(f"no voice '{name}'{suggest(name, self.installed)}", where="voice")
 
     def find(self, name: str) -> Offer:
         """Return the voice of a name or an alias; raise RequestError."""

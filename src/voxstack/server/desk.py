@@ -1,5 +1,7 @@
 """Keep what all protocols of one server stand on: its voices, who may use them, and whether it is ending."""
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -11,6 +13,7 @@ from anyio import to_thread
 
 from voxstack.core.errors import RequestError, VoxstackError
 from voxstack.engine.admission import Admission
+from voxstack.engine.lines import write_line
 from voxstack.engine.marks import MarkKind
 from voxstack.engine.service import Service
 from voxstack.engine.telemetry import Telemetry, chosen
@@ -68,7 +71,6 @@ class Desk:
     is_loaded: bool = False
     is_draining: bool = False
     in_flight: int = 0
-    faults: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         self._starting = anyio.CapacityLimiter(STARTING)
@@ -110,7 +112,7 @@ class Desk:
         self.catalogue.refresh()
         warm_up()
         for name in self.settings.voices:
-            self.catalogue.find(name)
+            self.catalogue.check(name)
         if not self.catalogue.offers:
             raise RequestError(
                 "there is no voice that can speak text in the folders of addons; give --addons DIR",
@@ -124,6 +126,30 @@ class Desk:
             if self.settings.voices or not ready:
                 raise
         self.is_loaded = True
+
+    def reload(self) -> None:
+        """Reload the voices that changed on disk, load new ones, let go of those that are gone; blocks."""
+        before = set(self.catalogue.offers)
+        if not self.catalogue.refresh():
+            return
+        voices, offers = self.service.voices, self.catalogue.offers
+        changed = voices.reload_changed()
+        faults = dict(changed.faults)
+        known = {state.name for state in voices.states()}
+        new = [name for name in offers if name not in known]
+        for name in new:
+            try:
+                voices.load(name)
+            except VoxstackError as error:
+                faults[name] = error
+        gone = [name for name in before if name not in offers]
+        for name in gone:
+            with suppress(RequestError):
+                voices.unload(name)
+        told = {"reloaded": changed.names, "loaded": set(new) - set(faults), "gone": gone}
+        write_line(logging.INFO, "addons", {what: ", ".join(sorted(names)) for what, names in told.items()})
+        for name, error in faults.items():
+            write_line(logging.ERROR, "addon", {"voice": name, "error": str(error)})
 
     @property
     def is_ready(self) -> bool:

@@ -27,7 +27,7 @@ OPEN = frozenset({"/health", "/ready", *FILES})
 
 VISIT = "voxstack.visit"
 BROKE_OFF, FAILED, STALLED = "broke off", "failed", "stalled"
-"""How an answer that had begun may end: the connection is closed; the client is told in it; it took nothing."""
+"""How an answer that had begun may end: it is closed; the client is told in it; it took nothing."""
 
 TAKING_S = 20.0
 """How long a client may take for what was made until its answer broke off."""

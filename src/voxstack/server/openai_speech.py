@@ -107,6 +107,7 @@ class SpeechAnswer(Response):
         self._samples = 0
         self._rate = 1
         self._bytes = 0
+        self._is_given = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak until the end, or until the client has left."""
@@ -116,7 +117,8 @@ class SpeechAnswer(Response):
             async def until_left() -> None:
                 while (await receive())["type"] != "http.disconnect":
                     pass
-                self._visit.outcome = "left"
+                if not self._is_given:  # else it is told that all was sent
+                    self._visit.outcome = "left"
                 group.cancel_scope.cancel()
 
             group.start_soon(until_left)
@@ -172,6 +174,7 @@ class SpeechAnswer(Response):
                 _event({"type": "error", **refusal_of(error, request=self._visit.id).body}), send
             )
             self._visit.outcome = FAILED
+        self._is_given = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _head(self, sample_rate: int) -> list[tuple[bytes, bytes]]:

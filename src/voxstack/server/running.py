@@ -25,7 +25,7 @@ SEND_BUFFER_BYTES = 65_536
 
 KEEP_ALIVE_S = 30
 LOOK_S = 1.0
-CUT_S = 2
+CUT_S = 1
 """How long answers that were cut short may take to go."""
 
 BACKLOG = 512
@@ -135,7 +135,8 @@ class Server(uvicorn.Server):
         try:
             await to_thread.run_sync(self.desk.load, abandon_on_cancel=True)
         except Exception as error:  # noqa: BLE001 - raised by run_until_ended
-            self._failure = error
+            if not self.desk.is_draining:
+                self._failure = error
             self.should_exit = True
             return
         self._ready()
@@ -150,13 +151,8 @@ class Server(uvicorn.Server):
                 self.desk.keys.refresh()
         except VoxstackError as error:
             write_line(logging.ERROR, "keys", {"error": str(error)})
-        if not self.desk.settings.watch:
-            return
-        if self.desk.catalogue.refresh():
-            changed = self.desk.service.voices.reload_changed()
-            write_line(logging.INFO, "addons", {"reloaded": ", ".join(changed.names)})
-            for name, error in changed.faults.items():
-                write_line(logging.ERROR, "addon", {"voice": name, "error": str(error)})
+        if self.desk.settings.watch:
+            self.desk.reload()
 
     async def _end_when_drained(self) -> None:
         while not self.desk.is_draining:

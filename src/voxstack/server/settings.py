@@ -134,7 +134,8 @@ def _parsed(key: str, text: str, *, where: str) -> Any:
     try:
         return TypeAdapter[Any](field.rebuild_annotation()).validate_strings(text)
     except ValidationError as error:
-        raise ConfigError(f"got '{text}'; {error.errors()[0]['msg']}", where=where) from None
+        what = error.errors()[0]["msg"]
+        raise ConfigError(f"got '{text}'; {what[0].lower()}{what[1:]}", where=where) from None
 
 
 def _checked(values: dict[str, Any], *, where: str, has_path: bool = False) -> dict[str, Any]:

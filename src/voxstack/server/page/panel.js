@@ -10,11 +10,11 @@ import { WordsView } from "./words-view.js";
 
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** What the first sound of each utterance cost, for whoever measures: {first_audio_ms, first_sound_ms}. */
-export const measured = [];
-
 export class Panel {
-  /** title: what it is called; voices: as the server lists them; text: returns what is to be spoken; onBegin: told before it speaks. */
+  /**
+   * title: what it is called; voices: as the server lists them, of which `voice` is chosen first; text: returns what is
+   * to be spoken; onBegin, onVoice: called with this panel before it speaks, and when a voice is chosen.
+   */
   constructor(title, voices, { voice, text, onBegin, onVoice }) {
     this.root = document.getElementById("panel").content.firstElementChild.cloneNode(true);
     this.voices = voices;
@@ -106,10 +106,7 @@ export class Panel {
     if (played === null || this.speaking !== utterance) return;
     const chunk = { came_ms, at_ms: played.at_ms - utterance.clicked_ms, lasts_ms: played.lasts_ms };
     this.chunks.add(chunk);
-    if (this.chunks.list.length === 1) {
-      measured.push({ first_audio_ms: came_ms, first_sound_ms: chunk.at_ms });
-      this.#say("Speaking …");
-    }
+    if (this.chunks.list.length === 1) this.#say("Speaking …");
     this.sound.push(samples);
     this.#showFigures({ first: this.chunks.list[0], last: chunk, playing: utterance.playing });
   }
