@@ -53,7 +53,8 @@ def measure(url: str, voice: str, clicks: int) -> list[list[dict]]:
 
 def report(found: list[list[dict]]) -> None:
     """Print first clicks and all clicks apart: a first one also opens the sound device."""
-    for name, rows in {"first clicks": [one[0] for one in found], "all clicks": sum(found, [])}.items():
+    every = [row for one in found for row in one]
+    for name, rows in {"first clicks": [one[0] for one in found], "all clicks": every}.items():
         cells = []
         for key in ("first_audio_ms", "first_sound_ms"):
             values = sorted(row[key] for row in rows)
@@ -71,7 +72,16 @@ def main() -> None:
     options = parser.parse_args()
     if missing := browser.missing():
         sys.exit(f"it needs {missing}")
-    command = [sys.executable, "-m", "voxstack", "serve", "--addons", options.addons, "--voice", options.voice]
+    command = [
+        sys.executable,
+        "-m",
+        "voxstack",
+        "serve",
+        "--addons",
+        options.addons,
+        "--voice",
+        options.voice,
+    ]
     server = subprocess.Popen(
         [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

@@ -91,7 +91,7 @@ def test_a_server_may_do_without_it(serve):
 def test_a_voices_stack_is_drawn_with_each_of_its_blocks(served):
     status, body, headers = served.ask("/v1/voices/tone/stack.svg")
     assert (status, headers.get_content_type()) == (200, "image/svg+xml")
-    picture = ET.fromstring(body)  # noqa: S314 - it is our own
+    picture = ET.fromstring(body)
     words = [found.text for found in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert {"Upsampler", "Decoder"} <= set(words)
     assert served.ask("/v1/voices/tone/stack.svg")[1] == body
@@ -125,6 +125,12 @@ def test_a_trace_leaves_nothing_behind(served):
         ("/v1/voices/tone/trace", {"input": "b" * 1001}, 413, "at most 1,000 are traced"),
         ("/v1/voices/tone/trace", {"input": ""}, 400, "input"),
         ("/v1/voices/tone/trace", {"input": "Bad.", "controls": {"sped": 1}}, 400, "did you mean 'speed'?"),
+        (
+            "/v1/voices/tone/trace",
+            {"input": "Bad.", "controls": {"marks": "word"}},
+            400,
+            "no control 'marks'",
+        ),
         ("/v1/voices/tone/trace", None, 405, "Method Not Allowed"),
     ],
 )

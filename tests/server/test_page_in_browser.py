@@ -1,4 +1,4 @@
-"""A person with a browser can choose a voice, hear it stream, stop it, and see what it does, with keys alone too."""
+"""A person with a browser can choose a voice, hear it stream, stop it, and see its work, by keys alone, too."""
 
 import json
 import time
@@ -81,9 +81,10 @@ class Page:
 
     def heard(self):
         """Return what was scheduled, samples and all."""
-        return self.run(
-            "return {...heard, sources: heard.sources.map((one) => ({...one, samples: Array.from(one.samples)}))}"
-        )
+        return self.run("""
+            const sources = heard.sources.map((one) => ({...one, samples: Array.from(one.samples)}));
+            return {...heard, sources};
+        """)
 
     def count(self):
         """Return how many chunks were scheduled."""

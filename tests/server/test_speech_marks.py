@@ -1,4 +1,4 @@
-"""Who asks for marks gets them as events, before the audio in which they begin, at the times of what is heard."""
+"""Who asks for marks gets them as events, before the audio they begin in, at the times of what is heard."""
 
 import base64
 import json
@@ -34,8 +34,17 @@ def test_a_stream_has_the_marks_that_the_voice_gives(served, voice):
     assert [(mark["kind"], mark["start"], mark["end"], mark["value"]) for mark in found] == [
         (mark.kind, mark.start, mark.end, mark.value) for mark in wanted
     ]
-    assert [mark["time_ms"] for mark in found] == pytest.approx([mark.time_s * 1e3 for mark in wanted], abs=0.1)
-    assert {mark["value"] for mark in found if mark["kind"] == "word"} == {"Bad", "cab", "A", "badge", "a", "beach"}
+    assert [mark["time_ms"] for mark in found] == pytest.approx(
+        [mark.time_s * 1e3 for mark in wanted], abs=0.1
+    )
+    assert {mark["value"] for mark in found if mark["kind"] == "word"} == {
+        "Bad",
+        "cab",
+        "A",
+        "badge",
+        "a",
+        "beach",
+    }
 
 
 def test_a_mark_comes_before_the_audio_in_which_it_begins(served):
@@ -68,7 +77,11 @@ def test_who_asks_for_none_gets_openais_events_only(served):
     ("more", "param", "says"),
     [
         ({"marks": ["word"]}, "marks", "they need stream_format 'sse'"),
-        ({"marks": ["wird"], "stream_format": "sse"}, "marks[0]", "got 'wird'; input should be 'sentence', 'word'"),
+        (
+            {"marks": ["wird"], "stream_format": "sse"},
+            "marks[0]",
+            "got 'wird'; input should be 'sentence', 'word'",
+        ),
     ],
 )
 def test_marks_that_cannot_be_given_are_refused_in_words(served, more, param, says):

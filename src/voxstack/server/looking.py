@@ -109,18 +109,18 @@ def trace_route(desk: Desk) -> Answer:
     return trace
 
 
-def traced(
-    voices: Voices, name: str, text: str, controls: Mapping[str, float | str]
-) -> dict[str, Any]:
+def traced(voices: Voices, name: str, text: str, controls: Mapping[str, float | str]) -> dict[str, Any]:
     """Return a Chrome trace of a text; the nets are those in memory, and others may use them meanwhile.
 
-    Raises:   as `Voice.chunks`
+    Raises:   as `Voice.answer`
     """
     watcher = Watcher()
     with voices.lease(name):
         voice = voices.watched(name, watcher)
         with watcher.recording() as seen:
-            samples = sum(len(chunk.samples) for chunk in seen.chunks(voice.chunks(text, **controls)))
+            samples = sum(
+                len(chunk.samples) for chunk in seen.chunks(voice.answer(text, controls, is_stream=True))
+            )
         spent = times(seen, watcher.lanes)
         about = {
             "voice": name,
