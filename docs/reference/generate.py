@@ -12,11 +12,13 @@ from pydantic import TypeAdapter
 
 from voxstack.core.registry import Registry
 from voxstack.engine.signals import METRICS, SPANS, attributes
+from voxstack.server.metrics import OWN
+from voxstack.server.settings import ServerSettings
 from voxstack.stack.config import AddonConfig
 from voxstack.stack.front import CharactersText, EspeakText, PinyinText
 from voxstack.stack.standard import STANDARD
 
-__all__ = ["addon_keys", "blocks", "front_ends", "metrics", "spans"]
+__all__ = ["addon_keys", "blocks", "front_ends", "metrics", "server_keys", "server_metrics", "spans"]
 
 TITLES = {
     "AddonConfig": "The whole",
@@ -245,6 +247,19 @@ def metrics() -> str:
         kind = metric.kind.replace("_", "-")
         rows.append(f"| `{metric.name}` | {kind} | `{metric.unit}` | {by} | {metric.meaning} |")
     return "\n".join(rows)
+
+
+def server_keys() -> str:
+    """Return the table of what a server is told."""
+    schema = ServerSettings.model_json_schema()
+    meanings = {key: value["description"] for key, value in schema["properties"].items()}
+    return "\n".join(_table("ServerSettings", schema, meanings))
+
+
+def server_metrics() -> str:
+    """Return the table of what a server counts itself."""
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in OWN.items()]
+    return "\n".join(["| metric | meaning |", "| --- | --- |", *rows])
 
 
 def _described(text: str | None) -> list[str]:

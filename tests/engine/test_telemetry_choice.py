@@ -217,3 +217,15 @@ def test_a_text_that_cannot_be_spoken_is_refused_as_without_telemetry(text):
             list(load(telemetry=telemetry).chunks(text))
         said.append(str(caught.value))
     assert said[0] == said[1]
+
+
+def test_a_function_gets_what_the_metrics_count_without_any_package(tone, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    counted = []
+    telemetry = voxstack.Telemetry(has_signals=False, measure=lambda *told: counted.append(told))
+    list(voxstack.load(tone("one"), telemetry=telemetry).stream("abc"))
+    names = [name for name, _, _ in counted]
+    assert names.count("voxstack.first_audio") == 1
+    assert names.count("voxstack.active_requests") == 2
+    [(_, value, facts)] = [told for told in counted if told[0] == "voxstack.requests"]
+    assert (value, facts["voice"], facts["outcome"]) == (1, "tone", "done")

@@ -23,6 +23,14 @@ from voxstack.server.settings import ServerSettings
 PATIENCE_S = 20
 
 
+@pytest.fixture(scope="session", autouse=True)
+def hurry() -> Iterator[None]:
+    """Look at the disk more often than every second."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("voxstack.server.running.LOOK_S", 0.1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def voices(tmp_path_factory) -> Path:
     """A folder with the voices "tone" and "quiet"."""

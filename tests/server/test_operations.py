@@ -164,6 +164,8 @@ def test_a_key_has_so_many_characters_a_minute(serve, keys):
     assert 1 <= int(headers["Retry-After"]) <= 19
     assert served.say("Bad cab, bad.", headers=bearer(known["bob"]))[0] == 200
     assert served.error("Bad cab. " * 9, headers=bearer(known["bob"]))[0] == 413
+    assert served.error("Bad cab", headers=bearer(known["bob"]), controls={"sped": 1})[0] == 400
+    assert served.say("Bad cab", headers=bearer(known["bob"]))[0] == 200  # what was refused cost nothing
 
 
 def test_text_is_bounded_as_it_was_told(serve):

@@ -1,4 +1,4 @@
-"""The page at / is served whole, small, safely, and from nowhere else; pictures and traces are its own voices'."""
+"""The page at / is served whole, small, safely, and from nowhere else, with pictures and traces of voices."""
 
 import json
 import re

@@ -96,6 +96,28 @@ def test_who_leaves_before_the_first_audio_frees_his_place(serve, until, monkeyp
     until(lambda: not served.service.at_work and not served.service.admission.at_work)
 
 
+def test_many_who_wait_for_a_voice_that_loads_do_not_hold_up_the_others(serve, until, monkeypatch):
+    served = serve()
+    served.service.voices.unload("quiet")
+    go_on, waiting = threading.Event(), []
+    lease = served.service.voices.lease
+
+    def slow(name, **more):
+        if name == "quiet":
+            waiting.append(name)
+            assert go_on.wait(20)
+        return lease(name, **more)
+
+    monkeypatch.setattr(served.service.voices, "lease", slow)
+    clients = [served.begin("Bad cab.", voice="quiet") for _ in range(40)]
+    until(lambda: len(waiting) >= 32)
+    assert served.say()[0] == 200
+    go_on.set()
+    assert all(client.recv(12).endswith(b"200") for client in clients)
+    for client in clients:
+        client.close()
+
+
 def test_no_thread_waits_for_slow_clients_but_the_one_that_makes_each_ones_speech(serve, until):
     served = serve()
     threads = threading.active_count()

@@ -52,12 +52,32 @@ def test_a_wrong_request_is_told_what_is_wrong(served, more, status, param, code
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"\xff\xfe", b"null", b"[" * 100_000, b'{"model": "a", "model": "b"}']
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b"null",
+        b"[" * 100_000,
+        b'{"model": "a", "model": "b"}',
+        b'{"model": "tts-1", "voice": "tone", "input": "\\ud800"}',
+        b'{"model": "tts-1", "voice": "tone", "input": "a", "speed": NaN}',
+        b'{"model": "tts-1", "voice": "tone", "input": "a", "seed": 1e999}',
+        b'{"model": "tts-1", "voice": "tone", "input": "a", "seed": -1}',
+    ],
 )
 def test_what_is_no_json_object_is_refused(served, body):
     status, answer, _ = served.ask("/v1/audio/speech", body)
     assert status == 400
     assert json.loads(answer)["error"]["type"] == "invalid_request_error"
+
+
+def test_what_is_wrong_with_a_body_as_a_whole_names_no_key(served):
+    _, answer, _ = served.ask("/v1/audio/speech", b"{")
+    error = json.loads(answer)["error"]
+    assert error["param"] is None
+    assert error["message"].startswith("the body: not JSON: ")
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read_to_its_end(served):
@@ -130,3 +150,10 @@ def test_a_deadline_before_the_first_audio_is_504(serve, monkeypatch):
 
     monkeypatch.setattr(served.service, "stream", late)
     assert served.error()[0] == 504
+
+
+@pytest.mark.parametrize("name", ["marks", "deadline_s", "client", "voice", "text", "self"])
+def test_no_control_can_be_taken_for_something_that_is_not_the_clients_to_say(served, name):
+    status, error = served.error(controls={name: 1})
+    assert status == 400
+    assert error["message"].startswith(f"controls: voice 'tone' has no control '{name}'")

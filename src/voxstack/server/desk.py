@@ -1,6 +1,7 @@
 """Keep what all protocols of one server stand on: its voices, who may use them, and whether it is ending."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +14,8 @@ from anyio import to_thread
 
 from voxstack.core.errors import RequestError, VoxstackError
 from voxstack.engine.admission import Admission
+from voxstack.engine.ahead import Speech
+from voxstack.engine.controls import check_names
 from voxstack.engine.lines import write_line
 from voxstack.engine.marks import MarkKind
 from voxstack.engine.service import Service
@@ -31,7 +34,7 @@ __all__ = ["Asked", "Desk"]
 
 SLOWEST, FASTEST = 0.25, 4.0
 STARTING = 32
-"""Requests on their way into the service at a time, each in a thread: its voice may have to load."""
+"""Requests on their way into the service at a time, each in a thread; as many whose voice must load."""
 
 SPEEDS = 1000
 """Speeds are as exact as 1/1000."""
@@ -74,6 +77,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self._starting = anyio.CapacityLimiter(STARTING)
+        self._loading = anyio.CapacityLimiter(STARTING)
         most = self.settings.key_characters_per_minute
         self._allowance = None if most is None else Allowance(most)
         self.metrics.watch(self.service, lambda: self.is_draining)
@@ -165,6 +169,8 @@ class Desk:
             raise draining()
         offer = self.catalogue.find(asked.voice)
         self._check_length(asked)
+        # They stand beside what is not the client's to say: deadline, client.
+        check_names(offer.name, offer.controls, asked.controls)
         own, tempo = paced(offer, asked.speed)
         controls = {**asked.controls, **({} if own is None else {"speed": own})}
         start = partial(
@@ -176,9 +182,37 @@ class Desk:
             marks=asked.marks,
             **controls,
         )
-        # Who leaves while a voice loads is not waited for: what is then begun for nobody stops by itself.
-        speech = await to_thread.run_sync(start, abandon_on_cancel=True, limiter=self._starting)
+        self._take(asked)
+        try:
+            speech = await self._started(start, self._starting if self._is_warm(offer) else self._loading)
+        except BaseException:
+            self._take(asked, sign=-1)
+            raise
         return Hearing(speech, tempo)
+
+    def _is_warm(self, offer: Offer) -> bool:
+        return any(row.name == offer.name and row.state == "ready" for row in self.service.voices.states())
+
+    async def _started(self, start: Callable[[], Speech], limiter: anyio.CapacityLimiter) -> Speech:
+        """Begin to speak in a thread: a voice may have to load. Who leaves meanwhile is not waited for."""
+        begun: list[Speech] = []
+        is_left = False
+
+        def begin() -> Speech:
+            speech = start()
+            begun.append(speech)
+            if is_left:
+                speech.close()
+            return speech
+
+        try:
+            return await to_thread.run_sync(begin, abandon_on_cancel=True, limiter=limiter)
+        except BaseException:
+            is_left = True
+            with anyio.CancelScope(shield=True):
+                for speech in begun:
+                    await to_thread.run_sync(speech.close)
+            raise
 
     def _check_length(self, asked: Asked) -> None:
         most = self.settings.max_characters
@@ -190,8 +224,15 @@ class Desk:
                 code="string_above_max_length",
                 param="input",
             )
-        if self._allowance is not None and asked.client is not None:
-            self._allowance.take(asked.client, count)
+
+    def _take(self, asked: Asked, *, sign: int = 1) -> None:
+        """Take a text from what its client may send, or give it back."""
+        if self._allowance is None or asked.client is None:
+            return
+        if sign > 0:
+            self._allowance.take(asked.client, len(asked.text))
+        else:
+            self._allowance.give_back(asked.client, len(asked.text))
 
 
 def paced(offer: Offer, speed: float | None) -> tuple[float | None, Fraction]:

@@ -105,6 +105,11 @@ class Allowance:
             )
         self._left[client] = (left - characters, now)
 
+    def give_back(self, client: str, characters: int) -> None:
+        """Take back what was taken for a request that was not begun."""
+        left, since = self._left[client]
+        self._left[client] = (min(float(self.characters_per_minute), left + characters), since)
+
 
 def _read(file: Path) -> dict[str, bytes]:
     try:

@@ -1,4 +1,4 @@
-"""Show what is inside a voice that is served: its stack as a picture, and when each block works for a text."""
+"""Show what is inside a voice that is served: its stack as a picture, and when each block works."""
 
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,7 +34,7 @@ MOST_S = 30.0
 """How long a text may be traced, and how many characters it may have: nobody hears it."""
 
 AT_A_TIME = 1
-"""Traces; others wait, so that looking never slows down who listens by more than one."""
+"""Pictures, and traces; others wait, so that looking never slows down who listens by more than one."""
 
 
 class TraceBody(StrictModel):
@@ -49,6 +49,7 @@ class TraceBody(StrictModel):
 def stack_route(desk: Desk) -> Answer:
     """Return what answers /v1/voices/{name}/stack.svg."""
     drawn: dict[str, tuple[weakref.ref[Loaded], str]] = {}
+    limiter = anyio.CapacityLimiter(AT_A_TIME)
 
     def draw(name: str) -> str:
         with desk.service.voices.lease(name) as voice:
@@ -61,7 +62,7 @@ def stack_route(desk: Desk) -> Answer:
 
     async def stack(request: Request) -> Response:
         offer = desk.catalogue.find(request.path_params["name"])
-        picture = await to_thread.run_sync(draw, offer.name)
+        picture = await to_thread.run_sync(draw, offer.name, limiter=limiter)
         return Response(picture, media_type="image/svg+xml", headers={"cache-control": "no-cache"})
 
     return stack
@@ -118,9 +119,8 @@ def traced(voices: Voices, name: str, text: str, controls: Mapping[str, float | 
     with voices.lease(name):
         voice = voices.watched(name, watcher)
         with watcher.recording() as seen:
-            samples = sum(
-                len(chunk.samples) for chunk in seen.chunks(voice.answer(text, controls, is_stream=True))
-            )
+            chunks = seen.chunks(voice.answer(text, controls, is_stream=True))
+            samples = sum(len(chunk.samples) for chunk in chunks)
         spent = times(seen, watcher.lanes)
         about = {
             "voice": name,

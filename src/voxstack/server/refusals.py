@@ -1,6 +1,7 @@
 """Say, in OpenAI's shape, why a request gets no audio, or no more of it."""
 
 import math
+import re
 from typing import Any
 
 from voxstack.core.errors import (
@@ -17,6 +18,9 @@ __all__ = ["Refusal", "Stalled", "draining", "refusal_of"]
 
 NAMES = {"text": "input", "controls.speed": "speed"}
 """What the engine calls a part of a request → what the API calls it."""
+
+KEY = re.compile(r"\$\.(\w+)")
+"""The outermost key of a JSON path."""
 
 CODES = {
     400: "invalid_value",
@@ -111,9 +115,9 @@ def refusal_of(error: BaseException, *, request: str) -> Refusal:
             where = NAMES.get(error.where, error.where)
             return Refusal(400, str(error), code=code, param=where or None)
         case ConfigError() if error.where.startswith("$"):
-            param = error.where.lstrip("$.").partition(".")[0]
-            what = error.what if param else f"the body {error.what}"
-            return Refusal(400, f"{param}: {what}" if param else what, param=param or None)
+            found = KEY.match(error.where)
+            param = found[1] if found else None
+            return Refusal(400, f"{param or 'the body'}: {error.what}", param=param)
         case TooLongError():
             return Refusal(400, error.what, param="input")
         case Cancelled():

@@ -130,6 +130,10 @@ class Server(uvicorn.Server):
         for task in self._tasks:
             task.cancel()
         await super().shutdown(sockets)
+        # Who has not taken his last bytes by now never will.
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+        await anyio.sleep(0)
 
     async def _load(self) -> None:
         try:
