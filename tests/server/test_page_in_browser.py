@@ -1,4 +1,4 @@
-"""A person with a browser can choose a voice, hear it stream, stop it, and see its work, by keys alone, too."""
+"""A person with a browser can choose a voice, hear it stream, stop it, see its work, by keys alone, too."""
 
 import json
 import time

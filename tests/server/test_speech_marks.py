@@ -79,7 +79,7 @@ def test_who_asks_for_none_gets_openais_events_only(served):
         ({"marks": ["word"]}, "marks", "they need stream_format 'sse'"),
         (
             {"marks": ["wird"], "stream_format": "sse"},
-            "marks[0]",
+            "marks",
             "got 'wird'; input should be 'sentence', 'word'",
         ),
     ],
