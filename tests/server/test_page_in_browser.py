@@ -377,6 +377,26 @@ def test_a_text_that_is_too_long_is_refused_in_words(page):
     assert any("413" in complaint for complaint in page.complaints())
 
 
+@pytest.mark.parametrize(
+    ("breaks", "says"),
+    [
+        ("delete window.AudioContext", "This browser cannot play sound"),
+        ("AudioContext.prototype.resume = () => new Promise(() => {})", "The sound device does not start."),
+    ],
+)
+def test_a_browser_without_sound_says_so(driver, served, breaks, says):
+    added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": breaks})
+    try:
+        page = Page(driver, served.url)
+        page.choose("tone")
+        page.write("Bad cab.")
+        page.speak(until=says)
+        page.until(lambda: served.desk.in_flight == 0)
+    finally:
+        driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    assert page.complaints() == []
+
+
 def test_a_server_that_has_ended_is_named(driver, serve):
     served = serve()
     page = Page(driver, served.url)

@@ -64,7 +64,7 @@ function open(usable) {
     element("panels").classList.toggle("two", !isTwo);
   });
   text.addEventListener("input", count);
-  setTimeout(() => prepare(RATE)); // the page is shown first
+  setTimeout(() => window.AudioContext && prepare(RATE)); // the page is shown first
 }
 
 function add(title, usable, voice) {

@@ -3,7 +3,7 @@
 import { BlocksView } from "./blocks-view.js";
 import { ChunksView } from "./chunks-view.js";
 import { Controls } from "./controls.js";
-import { Playing, wake } from "./player.js";
+import { NoSound, Playing, wake } from "./player.js";
 import { RATE, Refusal, speak, stackPicture } from "./server.js";
 import { SoundView } from "./sound-view.js";
 import { WordsView } from "./words-view.js";
@@ -22,6 +22,7 @@ export class Panel {
     this.onBegin = onBegin;
     this.onVoice = onVoice;
     this.speaking = null;
+    this.drawn = null; // the voice whose stack is shown
     this.find("h2").textContent = title;
     this.root.setAttribute("aria-label", title);
     this.select = this.find(".voice");
@@ -58,10 +59,10 @@ export class Panel {
     }
     const utterance = new Utterance(clicked_ms);
     this.speaking = utterance;
-    const speech = speak(wanted, utterance.signal);
-    utterance.playing = new Playing(wake(RATE), RATE, () => this.#heard(utterance));
-    this.#begin(wanted.text);
     try {
+      const speech = speak(wanted, utterance.signal);
+      utterance.playing = new Playing(wake(RATE), RATE, () => this.#heard(utterance));
+      this.#begin(wanted.text);
       for await (const { samples, mark } of speech) {
         if (mark) this.words.onMark(mark);
         else await this.#take(utterance, samples);
@@ -129,9 +130,10 @@ export class Panel {
 
   #failed(utterance, error) {
     if (this.chunks.list.length === 0) this.find(".spoken").hidden = true;
-    this.#say(error instanceof Refusal ? error.message : `Something broke in this page: ${error.message}`, true);
+    const isKnown = error instanceof Refusal || error instanceof NoSound;
+    this.#say(isKnown ? error.message : `Something broke in this page: ${error.message}`, true);
     this.#end(utterance);
-    if (!(error instanceof Refusal)) throw error;
+    if (!isKnown) throw error;
   }
 
   #end(utterance) {
@@ -184,14 +186,14 @@ export class Panel {
     this.blocks.reset();
     this.#showFigures({});
     this.find(".picture").replaceChildren();
+    this.drawn = null;
     this.onVoice(this);
     this.#showStack();
   }
 
   async #showStack() {
     const { id } = this.voice;
-    const picture = this.find(".picture");
-    if (!this.find(".stack").open || picture.dataset.voice === id + picture.childElementCount) return;
+    if (!this.find(".stack").open || this.drawn === id) return;
     const said = this.find(".stack .summary");
     try {
       const text = await stackPicture(id);
@@ -201,8 +203,8 @@ export class Panel {
       const blocks = Array.from(text.matchAll(/font-weight="bold">([^<]*)</g), ([, title]) => title);
       image.alt = `The stack of ${id}: ${blocks.join(", ")}`;
       image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
-      picture.replaceChildren(image);
-      picture.dataset.voice = id + picture.childElementCount;
+      this.find(".picture").replaceChildren(image);
+      this.drawn = id;
       said.textContent = "";
     } catch (error) {
       said.textContent = error.message;
@@ -226,6 +228,6 @@ class Utterance {
   /** Close the request, if it still runs, and be silent. */
   end() {
     this.#abort.abort();
-    this.playing.stop();
+    this.playing?.stop();
   }
 }

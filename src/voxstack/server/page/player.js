@@ -15,6 +15,12 @@ const FADE_S = 0.01;
 /** How long the audio device is kept awake after the last sound, in ms. */
 const IDLE_MS = 20000;
 
+/** How long the audio device may take to wake, in ms. */
+const WAKING_MS = 5000;
+
+/** Nothing can be heard here. */
+export class NoSound extends Error {}
+
 let context = null;
 let sleeping = 0;
 
@@ -22,6 +28,7 @@ let sleeping = 0;
 export function prepare(rate) {
   if (context !== null) return;
   const options = { latencyHint: "interactive" };
+  if (!window.AudioContext) throw new NoSound("This browser cannot play sound that is still being made.");
   try {
     context = new AudioContext({ ...options, sampleRate: rate });
   } catch {
@@ -34,7 +41,12 @@ export function prepare(rate) {
 export function wake(rate) {
   prepare(rate);
   clearTimeout(sleeping);
-  return context.resume();
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new NoSound("The sound device does not start. Is there one?")), WAKING_MS);
+  });
+  const awake = Promise.race([context.resume(), late]);
+  awake.catch(() => {}); // whoever plays is told
+  return awake;
 }
 
 /** One utterance that is played while it arrives. */

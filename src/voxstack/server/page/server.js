@@ -45,6 +45,7 @@ export function speak(wanted, signal) {
     marks: ["word"],
   };
   const answer = ask("v1/audio/speech", { wanted: request, signal }); // under way before this returns
+  answer.catch(() => {}); // who hears it is told
   return heard(answer);
 }
 

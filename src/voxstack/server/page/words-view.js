@@ -3,6 +3,7 @@
 export class WordsView {
   constructor(paragraph) {
     this.paragraph = paragraph;
+    this.begin("");
   }
 
   /** Begin anew with a text. */
