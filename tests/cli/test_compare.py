@@ -313,7 +313,7 @@ def test_voices_of_one_name_are_told_apart_by_their_paths(capsys, tmp_path):
 def test_a_voice_without_audio_is_a_page_too(capsys, tmp_path, monkeypatch):
     from voxstack.engine.voice import Voice
 
-    monkeypatch.setattr(Voice, "chunks", lambda voice, text, **controls: (chunk for chunk in ()))
+    monkeypatch.setattr(Voice, "answer", lambda *text, **choices: (chunk for chunk in ()))
     out = tmp_path / "r.html"
     code, printed, err = compare(capsys, "tone", "abc", "--out", out)
     assert (code, err) == (0, "")

@@ -72,6 +72,10 @@ def test_the_list_is_long_and_varied() -> None:
             "the end of the road",
             [("ðɪʲ", "the"), ("ˈɛnd", "end"), ("ʌv", "of"), ("ðə", "the"), ("ɹˈoʊd", "road")],
         ),
+        (
+            "cats for a boy",
+            [("kˈæts", "cats"), ("fɚɹ", "for"), ("ə", "a"), ("bˈɔɪ", "boy")],
+        ),
         ("in a car", [("ɪn", "in"), ("ɐ", "a"), ("kˈɑːɹ", "car")]),
         ("In 21 cats", [("ɪn", "In"), ("twˈɛntiwˈʌn", "21"), ("kˈæts", "cats")]),
         ('He said "no."', [("hiː", "He"), ("sˈɛd", "said"), ("nˈoʊ", "no"), (".", '."')]),

@@ -49,10 +49,15 @@ def align(
     heard, heard_owner = _joined(phonemes)
     alone, alone_owner = _joined(sound(words))
     found: list[list[int]] = [[] for _ in phonemes]
+    matched: set[int] = set()
     for block in SequenceMatcher(None, heard, alone, autojunk=False).get_matching_blocks():
         for step in range(block.size):
             found[heard_owner[block.a + step]].append(alone_owner[block.b + step])
-    return _filled(found, len(words))
+            matched.add(block.a + step)
+    goes_on = [False] * len(phonemes)
+    for place, owner in enumerate(heard_owner):  # the last sound of each phoneme word says
+        goes_on[owner] = place not in matched
+    return _stretched(_filled(found, len(words)), goes_on)
 
 
 def divide(piece: str, words: list[str], sound: Callable[[list[str]], list[str]]) -> list[int] | None:
@@ -72,6 +77,9 @@ def divide(piece: str, words: list[str], sound: Callable[[list[str]], list[str]]
     for place in reversed(range(len(piece) - 1)):  # a stress mark belongs to what follows
         if piece[place] in "ˈˌ":
             owners[place] = owners[place + 1]
+    heard = max((place for place, owned in enumerate(owners) if owned is not None), default=0)
+    if owners[heard] == len(words) - 2:  # a last word that sounds otherwise alone, such as the a of "of a"
+        owners[heard + 1 :] = [len(words) - 1] * (len(piece) - heard - 1)
     found: list[int] = []
     for place in owners:
         before = found[-1] if found else 0
@@ -91,6 +99,15 @@ def _filled(found: list[list[int]], count: int) -> list[tuple[int, int]]:
         is_free = bool(spans) and before + 1 < after
         spans.append((before + 1, after - 1) if is_free else (before, max(before, after)))
     return spans
+
+
+def _stretched(spans: list[tuple[int, int]], goes_on: list[bool]) -> list[tuple[int, int]]:
+    """Give the word behind a phoneme word to it if no other has it, and it ends with sounds of no other."""
+    stretched = [
+        (first, last + 1) if is_longer and last + 2 == after else (first, last)
+        for (first, last), (after, _), is_longer in zip(spans, spans[1:], goes_on, strict=False)
+    ]
+    return [*stretched, *spans[-1:]]
 
 
 def _joined(words: list[str]) -> tuple[str, list[int]]:
