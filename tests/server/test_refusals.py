@@ -167,3 +167,10 @@ def test_the_log_tells_of_what_broke_and_not_of_a_drain_or_a_deadline(caplog, er
     with caplog.at_level(logging.DEBUG, "voxstack"):
         refused(error, Visit("abc"))
     assert ["broken" in record.message for record in caplog.records] == [True] * is_told
+
+
+@pytest.mark.parametrize("name", ["marks", "deadline_s", "client", "voice", "text", "self"])
+def test_no_control_can_be_taken_for_something_that_is_not_the_clients_to_say(served, name):
+    status, error = served.error(controls={name: 1})
+    assert status == 400
+    assert error["message"].startswith(f"controls: voice 'tone' has no control '{name}'")

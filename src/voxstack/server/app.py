@@ -4,12 +4,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp
 
-from voxstack.server import openai_models, operations
+from voxstack.server import looking, openai_models, operations
 from voxstack.server.desk import Desk
 from voxstack.server.door import Door
 from voxstack.server.openai_speech import speech_route
 from voxstack.server.speech_socket import speech_socket_route
 from voxstack.server.stream_input import stream_input_route
+from voxstack.server.web_page import page_routes
 
 __all__ = ["make_app"]
 
@@ -30,6 +31,12 @@ def make_app(desk: Desk) -> ASGIApp:
         Route("/metrics", operations.metrics_route(desk)),
         Route("/status", operations.status_route(desk)),
     ]
+    if desk.settings.page:
+        routes += [
+            Route("/v1/voices/{name}/stack.svg", looking.stack_route(desk)),
+            Route("/v1/voices/{name}/trace", looking.trace_route(desk), methods=["POST"]),
+            *(Route(path, answer) for path, answer in page_routes().items()),
+        ]
     app: ASGIApp = Door(Router(routes, redirect_slashes=False), desk)
     if desk.settings.cors_origins:
         app = CORSMiddleware(

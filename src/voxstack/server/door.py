@@ -19,11 +19,12 @@ from voxstack.engine.lines import write_line
 from voxstack.server.connection import cut
 from voxstack.server.desk import Desk
 from voxstack.server.refusals import Refusal, Stalled, refusal_of
+from voxstack.server.web_page import FILES
 
 __all__ = ["OPEN", "Door", "Visit", "client_of", "key_of", "refused", "visit_of"]
 
-OPEN = frozenset({"/health", "/ready"})
-"""What needs no key: who watches over processes has none."""
+OPEN = frozenset({"/health", "/ready", *FILES})
+"""What needs no key: who watches over processes has none, and the page asks for it."""
 
 VISIT = "voxstack.visit"
 BROKE_OFF, FAILED, STALLED = "broke off", "failed", "stalled"

@@ -64,6 +64,9 @@ class ServerSettings(StrictModel):
     key_streams: Count | None = Field(None, description="requests at a time for each key")
     key_characters_per_minute: Count | None = Field(None, description="characters a minute for each key")
     cors_origins: tuple[str, ...] = Field((), description="web pages that may call from elsewhere; `*`: all")
+    page: bool = Field(
+        True, description="show a page at `/` to try the voices; it shows their stacks, and traces"
+    )
     tls_cert: str | None = Field(
         None, description="file of the certificate chain (PEM); with `tls_key`: HTTPS"
     )
