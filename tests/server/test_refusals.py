@@ -1,11 +1,13 @@
 """What cannot be served is refused in OpenAI's shape, with the status that its client understands."""
 
 import json
+import logging
 
 import openai
 import pytest
 
-from voxstack.core.errors import AddonError, BusyError, DeadlineError, TooLongError
+from voxstack.core.errors import AddonError, BusyError, Cancelled, DeadlineError, NetError, TooLongError
+from voxstack.server.door import Visit, refused
 from voxstack.server.refusals import refusal_of
 
 pytestmark = pytest.mark.end_to_end
@@ -150,3 +152,25 @@ def test_a_deadline_before_the_first_audio_is_504(serve, monkeypatch):
 
     monkeypatch.setattr(served.service, "stream", late)
     assert served.error()[0] == 504
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (Cancelled("the service was closed"), False),
+        (DeadlineError("too late", made_s=0.0), False),
+        (NetError("failed"), True),
+        (ZeroDivisionError(), True),
+    ],
+)
+def test_the_log_tells_of_what_broke_and_not_of_a_drain_or_a_deadline(caplog, error, is_told):
+    with caplog.at_level(logging.DEBUG, "voxstack"):
+        refused(error, Visit("abc"))
+    assert ["broken" in record.message for record in caplog.records] == [True] * is_told
+
+
+@pytest.mark.parametrize("name", ["marks", "deadline_s", "client", "voice", "text", "self"])
+def test_no_control_can_be_taken_for_something_that_is_not_the_clients_to_say(served, name):
+    status, error = served.error(controls={name: 1})
+    assert status == 400
+    assert error["message"].startswith(f"controls: voice 'tone' has no control '{name}'")

@@ -17,11 +17,12 @@ from voxstack.engine.ahead import Speech
 from voxstack.engine.assembly import Reserve, Watch
 from voxstack.engine.audio import Audio
 from voxstack.engine.batching import most_together
+from voxstack.engine.controls import check_names
 from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
 from voxstack.engine.marking import Marking
-from voxstack.engine.marks import MarkKind, Marks, chosen_kinds
+from voxstack.engine.marks import MarkKind, Marks, WhereKnown, chosen_kinds
 from voxstack.engine.nets import Running
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.playback import Playback
@@ -225,12 +226,7 @@ class Voice:
     def tensors(self, controls: Mapping[str, float | str]) -> dict[str, Array]:
         """Return a request's controls as the tensors that blocks read; raise RequestError."""
         known = self.loaded.addon.config.controls
-        for name in controls:
-            if name not in known and name != "seed":
-                raise RequestError(
-                    f"voice '{self.name}' has no control '{name}'{suggest(name, [*known, 'seed'])}",
-                    where="controls",
-                )
+        check_names(self.name, known, controls)
         tensors: dict[str, Array] = {"seed": np.array(_seed(controls.get("seed", 0)), np.int64)}
         for name, control in known.items():
             value = controls.get(name, control.default)
@@ -267,7 +263,7 @@ class Voice:
         text: str | Iterable[str],
         tensors: dict[str, Array],
         playback: Playback | None = None,
-        kinds: frozenset[MarkKind] = frozenset(),
+        kinds: frozenset[MarkKind | WhereKnown] = frozenset(),
     ) -> Session:
         options = self.loaded.addon.config.text or {}
         rate = self.loaded.addon.frame_rate

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from voxstack.core.errors import BusyError, DeadlineError, RequestError, VoxstackError, suggest
+from voxstack.engine.assembly import Watch
 from voxstack.engine.finalizing import FinalizerLock
 from voxstack.engine.leases import Lease
 from voxstack.engine.library import installed
@@ -17,7 +18,7 @@ from voxstack.engine.on_disk import OnDisk, look
 from voxstack.engine.places import Loading, Place, Reloaded, Version, VoiceState, again, no_room, state_of
 from voxstack.engine.room import Room, Weights
 from voxstack.engine.telemetry import Telemetry
-from voxstack.engine.voice import open_voice, run_as
+from voxstack.engine.voice import Voice, open_voice, run_as
 
 __all__ = ["Voices"]
 
@@ -165,6 +166,13 @@ class Voices:
             except VoxstackError as error:
                 faults[name] = error
         return Reloaded(tuple(done), faults)
+
+    def watched(self, name: str, watch: Watch) -> Voice:
+        """Return a voice wired once more, with what looks into it; hold a lease meanwhile.
+
+        Its nets are those of the leased one, which count once; no telemetry hears of what it says.
+        """
+        return open_voice(name, self._running, folders=self._folders, watch=watch, telemetry=False)
 
     @property
     def in_use_bytes(self) -> int:

@@ -5,8 +5,10 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
-__all__ = ["Connection", "cut"]
+__all__ = ["Connection", "SocketConnection", "cut"]
 
 HEAD_S = 20.0
 """How long a client may take for the head of a request."""
@@ -68,3 +70,14 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class SocketConnection(WebSocketsSansIOProtocol):
+    """One WebSocket, which can be cut."""
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin to answer a client who wants one."""
+        super().handle_connect(event)
+        if not self.close_sent:  # what answers begins to run after this
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope[CUT] = self.transport.abort

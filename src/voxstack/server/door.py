@@ -10,23 +10,28 @@ from typing import Any
 
 import anyio
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from voxstack.core.errors import Cancelled, DeadlineError
 from voxstack.engine.lines import write_line
 from voxstack.server.connection import cut
 from voxstack.server.desk import Desk
 from voxstack.server.refusals import Refusal, Stalled, refusal_of
+from voxstack.server.web_page import FILES
 
-__all__ = ["OPEN", "Door", "Visit", "visit_of"]
+__all__ = ["OPEN", "Door", "Visit", "client_of", "key_of", "refused", "visit_of"]
 
-OPEN = frozenset({"/health", "/ready"})
-"""What needs no key: who watches over processes has none."""
+OPEN = frozenset({"/health", "/ready", *FILES})
+"""What needs no key: who watches over processes has none, and the page asks for it."""
 
 VISIT = "voxstack.visit"
 BROKE_OFF, FAILED, STALLED = "broke off", "failed", "stalled"
 """How an answer that had begun may end: it is closed; the client is told in it; it took nothing."""
+
+BROKEN = 500
+"""Least status that says that it is not the client's fault."""
 
 TAKING_S = 20.0
 """How long a client may take for what was made until its answer broke off."""
@@ -101,7 +106,7 @@ class Door:
         keys = self._desk.keys
         if keys is None or scope["path"] in OPEN:
             return
-        visit.client = client_of(Request(scope), self._desk)
+        visit.client = client_of(key_of(HTTPConnection(scope)), self._desk)
 
     async def _answer(
         self, error: Exception, visit: Visit, scope: Scope, receive: Receive, send: Send
@@ -109,14 +114,7 @@ class Door:
         if isinstance(error, HTTPException):
             what = f"{scope['method']} {scope['path']}: {error.detail}"
             error = Refusal(error.status_code, what)
-        refusal = refusal_of(error, request=visit.id)
-        visit.facts["reason"] = refusal.code
-        if refusal is not error and refusal.status >= 500:
-            write_line(
-                logging.ERROR,
-                "broken",
-                {"id": visit.id, "error": "".join(traceback.format_exception(error))},
-            )
+        refusal = refused(error, visit)
         if visit.status:  # too late for words
             visit.outcome = STALLED if isinstance(error, Stalled) else BROKE_OFF
             return
@@ -143,18 +141,35 @@ class Door:
         write_line(level, "http", facts)
 
 
-def client_of(request: Request, desk: Desk) -> str | None:
-    """Return whose key a request has, None if none is needed; raise Refusal."""
+def refused(error: BaseException, visit: Visit) -> Refusal:
+    """Return what a client is told of an error; the log is told the rest."""
+    refusal = refusal_of(error, request=visit.id)
+    visit.facts["reason"] = refusal.code
+    is_expected = isinstance(error, Refusal | Cancelled | DeadlineError)  # a drain, a deadline: nothing broke
+    if refusal.status >= BROKEN and not is_expected:
+        write_line(
+            logging.ERROR, "broken", {"id": visit.id, "error": "".join(traceback.format_exception(error))}
+        )
+    return refusal
+
+
+def key_of(connection: HTTPConnection) -> str:
+    """Return the key in a request's headers, empty if there is none."""
+    kind, _, key = connection.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not key:
+        key = connection.headers.get("xi-api-key", "")
+    return key.strip()
+
+
+def client_of(key: str, desk: Desk) -> str | None:
+    """Return whose key it is, None if none is needed; raise Refusal."""
     if desk.keys is None:
         return None
-    kind, _, key = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not key:
-        key = request.headers.get("xi-api-key", "")
     if not key:
         raise Refusal(
             401, "no API key; send 'Authorization: Bearer KEY' or 'xi-api-key: KEY'", code="missing_api_key"
         )
-    client = desk.keys.name_of(key.strip())
+    client = desk.keys.name_of(key)
     if client is None:
         raise Refusal(401, "this API key is not known here")
     return client

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from voxstack.core.errors import suggest
 from voxstack.engine.audio import Audio
+from voxstack.engine.marks import Mark, MarkKind
 from voxstack.server.bodies import read_json
 from voxstack.server.desk import Asked, Desk
 from voxstack.server.door import BROKE_OFF, FAILED, STALLED, Visit, visit_of
@@ -32,7 +33,7 @@ MOST_INSTRUCTIONS = 4096
 
 
 class SpeechBody(StrictModel):
-    """The body of a request; `controls` and `seed` are ours."""
+    """The body of a request; `controls`, `seed` and `marks` are ours."""
 
     model: str
     input: str = Field(min_length=1)
@@ -43,6 +44,7 @@ class SpeechBody(StrictModel):
     stream_format: Literal["audio", "sse"] | None = "audio"
     seed: int | None = None
     controls: dict[str, float | str] | None = None
+    marks: list[MarkKind] | None = None
 
     @field_validator("voice", mode="before")
     @classmethod
@@ -66,15 +68,19 @@ def speech_route(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
             controls["seed"] = body.seed
         if "speed" in controls and body.speed is not None:
             raise Refusal(400, "speed is given twice, beside controls and in them", param="controls")
+        is_sse = body.stream_format == "sse"
+        if body.marks and not is_sse:
+            raise Refusal(400, "marks come as events: they need stream_format 'sse'", param="marks")
         asked = Asked(
             body.voice,
             body.input,
             body.speed,
             controls,
             visit.client,
+            tuple(body.marks or ()),
         )
         kind = FORMATS[body.response_format or "mp3"]
-        return SpeechAnswer(desk, visit, asked, kind, is_sse=body.stream_format == "sse")
+        return SpeechAnswer(desk, visit, asked, kind, is_sse=is_sse)
 
     return speech
 
@@ -151,10 +157,12 @@ class SpeechAnswer(Response):
         data = await self._run(encoder.write, first.samples)
         self._samples += len(first.samples)
         await send({"type": "http.response.start", "status": 200, "headers": self._head(first.sample_rate)})
+        await self._tell(first.marks, send)
         await self._give(data, send)
         try:
             while (chunk := await hearing.next()) is not None:
                 self._samples += len(chunk.samples)
+                await self._tell(chunk.marks, send)
                 await self._give(await self._run(encoder.write, chunk.samples), send)
             await self._give(await self._run(encoder.end), send)
             if self._is_sse:
@@ -174,6 +182,12 @@ class SpeechAnswer(Response):
         if self._kind.name == "pcm" and not self._is_sse:
             kind = f"{kind}; rate={self._kind.rate(sample_rate)}; channels=1"
         return [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
+
+    async def _tell(self, marks: Sequence[Mark], send: Send) -> None:
+        """Send marks before the audio in which they begin; OpenAI's API has no such event."""
+        events = b"".join(_event(mark_event(mark)) for mark in marks)
+        if events:
+            await self._send_body(events, send)
 
     async def _give(self, data: bytes, send: Send) -> None:
         """Send encoded audio, if there is any, and count it."""
@@ -222,6 +236,19 @@ class SpeechAnswer(Response):
             reason = STALLED if isinstance(failed[0], Stalled) else BROKE_OFF
         if reason != "done":
             self._desk.metrics.cancellations.labels(self._labels[0], reason).inc()
+
+
+def mark_event(mark: Mark) -> dict[str, Any]:
+    """Return a mark as an event; offsets count characters of `input`."""
+    return {
+        "type": "speech.audio.mark",
+        "kind": mark.kind,
+        "time_ms": round(mark.time_s * 1000, 1),
+        "duration_ms": None if mark.duration_s is None else round(mark.duration_s * 1000, 1),
+        "start": mark.start,
+        "end": mark.end,
+        "value": mark.value,
+    }
 
 
 def _event(data: dict[str, Any]) -> bytes:

@@ -27,6 +27,10 @@ class ServerSettings(StrictModel):
 
     host: str = Field("127.0.0.1", description="address to listen at; `0.0.0.0`: all")
     port: int = Field(8000, ge=0, le=65535, description="port to listen at; `0`: any free one")
+    wyoming_host: str = Field("127.0.0.1", description="address at which Wyoming is spoken; `0.0.0.0`: all")
+    wyoming_port: int | None = Field(
+        None, ge=0, le=65535, description="port at which Wyoming is spoken, with no key; none: nowhere"
+    )
     addons: tuple[str, ...] = Field((), description="folders of addons; their voices are offered")
     voices: tuple[str, ...] = Field(
         (), description="voices to offer, loaded ahead; none named: all in the folders"
@@ -48,6 +52,9 @@ class ServerSettings(StrictModel):
     stalled_s: Seconds = Field(
         120.0, description="seconds after which a listener who takes nothing is let go"
     )
+    silent_s: Seconds = Field(
+        60.0, description="seconds after which a client who writes a text bit by bit, and stopped, is let go"
+    )
     drain_s: float = Field(
         10.0, ge=0, description="seconds in which requests may end when the server is told to"
     )
@@ -57,6 +64,9 @@ class ServerSettings(StrictModel):
     key_streams: Count | None = Field(None, description="requests at a time for each key")
     key_characters_per_minute: Count | None = Field(None, description="characters a minute for each key")
     cors_origins: tuple[str, ...] = Field((), description="web pages that may call from elsewhere; `*`: all")
+    page: bool = Field(
+        True, description="show a page at `/` to try the voices; it shows their stacks, and traces"
+    )
     tls_cert: str | None = Field(
         None, description="file of the certificate chain (PEM); with `tls_key`: HTTPS"
     )
