@@ -18,5 +18,5 @@ lock dev $voice --extra demo --extra report --extra server --extra aac --extra d
 lock openvino --extra openvino -c requirements/dev.txt
 # Torch has no hash here: which build of it fits depends on the machine (torch.txt).
 compile transformers requirements/transformers.in -c requirements/dev.txt
-lock bench $voice --extra demo --extra server --extra bench -c requirements/transformers.txt
+lock bench $voice --extra demo --extra server --extra bench -c requirements/dev.txt -c requirements/transformers.txt
 compile judge requirements/judge.in -c requirements/dev.txt -c requirements/transformers.txt
