@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-from voxstack.core.errors import BusyError, DeadlineError, VoxstackError
+from voxstack.core.errors import BusyError, Cancelled, DeadlineError, RequestError, VoxstackError
 
 if TYPE_CHECKING:
     from voxstack.core.text import FLUSH
@@ -19,7 +19,9 @@ __all__ = [
     "Admission",
     "Audio",
     "BusyError",
+    "Cancelled",
     "DeadlineError",
+    "RequestError",
     "Service",
     "Telemetry",
     "Voice",
