@@ -19,6 +19,8 @@ from voxstack.engine.voices import BROKEN_S, Voices
 
 pytestmark = pytest.mark.end_to_end
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "addons"
+
 PATIENCE_S = 20
 TEXT = "Abc def."
 
@@ -656,6 +658,16 @@ def test_a_voice_larger_than_the_budget_is_refused_for_good(open_voices, put):
         voices.lease("tone")
     assert str(refused.value) == "tone: its nets have 9.7 kB, more than the budget of 2.0 kB; raise it"
     assert voices.in_use_bytes == 0
+
+
+def test_for_a_voice_that_never_fits_nobody_has_to_go(open_voices, put, addons):
+    budget = size_of(put("tone")) + size_of(addons / "tone-vocoder") + 100
+    shutil.copytree(EXAMPLES / "tone-attention", addons / "tone-attention")
+    voices = open_voices(budget_bytes=budget)
+    said(voices, "tone")
+    with pytest.raises(RequestError, match="more than the budget"):
+        voices.lease("tone-attention")
+    assert [row.name for row in voices.states() if row.state == "ready"] == ["tone"]
 
 
 def test_a_reload_without_room_for_both_keeps_the_old_one(open_voices, put, addons):

@@ -18,6 +18,7 @@ from voxstack.engine.deployed import check_names
 from voxstack.engine.fitting import Limits, limits_of
 from voxstack.engine.library import installed
 from voxstack.engine.nets import EFFECTS, Running, resolve
+from voxstack.engine.parts import weights_of_all
 from voxstack.engine.plan import ChunkPlan
 from voxstack.stack.addon import Addon
 from voxstack.stack.containers import StreamableStack
@@ -97,6 +98,13 @@ def load_stack(
 def _load_stack(assembly: Assembly, *, vocoder: str | Path | None) -> Loaded:
     addon, running, faults = assembly.voice, assembly.running, assembly.faults
     check_names(running.deployment, addon, assembly.folders)
+    if assembly.reserve is not None:
+        # All at once, so that nobody goes for a part of what never fits; each part asks again for itself.
+        try:
+            whole = weights_of_all(addon, running, assembly.folders)
+        except VoxstackError:
+            whole = {}  # wiring says better what is wrong
+        assembly.reserve(whole)
     block = assembly.stack(addon, source=addon.source)
     below = None
     if addon.config.gives == "mel":
