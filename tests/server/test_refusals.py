@@ -150,3 +150,10 @@ def test_a_deadline_before_the_first_audio_is_504(serve, monkeypatch):
 
     monkeypatch.setattr(served.service, "stream", late)
     assert served.error()[0] == 504
+
+
+@pytest.mark.parametrize("name", ["marks", "deadline_s", "client", "voice", "text", "self"])
+def test_no_control_can_be_taken_for_something_that_is_not_the_clients_to_say(served, name):
+    status, error = served.error(controls={name: 1})
+    assert status == 400
+    assert error["message"].startswith(f"controls: voice 'tone' has no control '{name}'")

@@ -8,15 +8,16 @@ from voxstack.server import openai_models, operations
 from voxstack.server.desk import Desk
 from voxstack.server.door import Door
 from voxstack.server.openai_speech import speech_route
+from voxstack.server.openapi import openapi_route
 
-__all__ = ["make_app"]
+__all__ = ["make_app", "routes_of"]
 
 CORS_HOURS_S = 7200
 
 
-def make_app(desk: Desk) -> ASGIApp:
-    """Return the application; whoever runs it loads the desk's voices."""
-    routes = [
+def routes_of(desk: Desk) -> list[Route]:
+    """Return what is answered, path by path; `openapi` describes each."""
+    return [
         Route("/v1/audio/speech", speech_route(desk), methods=["POST"]),
         Route("/v1/audio/voices", openai_models.voices_route(desk)),
         Route("/v1/models", openai_models.models_route(desk)),
@@ -25,8 +26,13 @@ def make_app(desk: Desk) -> ASGIApp:
         Route("/ready", operations.ready_route(desk)),
         Route("/metrics", operations.metrics_route(desk)),
         Route("/status", operations.status_route(desk)),
+        Route("/openapi.json", openapi_route(desk)),
     ]
-    app: ASGIApp = Door(Router(routes, redirect_slashes=False), desk)
+
+
+def make_app(desk: Desk) -> ASGIApp:
+    """Return the application; whoever runs it loads the desk's voices."""
+    app: ASGIApp = Door(Router(routes_of(desk), redirect_slashes=False), desk)
     if desk.settings.cors_origins:
         app = CORSMiddleware(
             app,

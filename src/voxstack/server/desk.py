@@ -15,6 +15,7 @@ from anyio import to_thread
 from voxstack.core.errors import RequestError, VoxstackError
 from voxstack.engine.admission import Admission
 from voxstack.engine.ahead import Speech
+from voxstack.engine.controls import check_names
 from voxstack.engine.lines import write_line
 from voxstack.engine.service import Service
 from voxstack.engine.telemetry import Telemetry, chosen
@@ -165,6 +166,8 @@ class Desk:
             raise draining()
         offer = self.catalogue.find(asked.voice)
         self._check_length(asked)
+        # They stand beside what is not the client's to say: deadline, client.
+        check_names(offer.name, offer.controls, asked.controls)
         own, tempo = paced(offer, asked.speed)
         controls = {**asked.controls, **({} if own is None else {"speed": own})}
         start = partial(

@@ -31,6 +31,12 @@ OUTPUT_TOKENS_PER_S = 20
 MOST_INSTRUCTIONS = 4096
 
 
+class VoiceId(StrictModel):
+    """A voice, as clients name one that they made."""
+
+    id: str
+
+
 class SpeechBody(StrictModel):
     """The body of a request; `controls` and `seed` are ours."""
 
@@ -44,7 +50,7 @@ class SpeechBody(StrictModel):
     seed: int | None = None
     controls: dict[str, float | str] | None = None
 
-    @field_validator("voice", mode="before")
+    @field_validator("voice", mode="before", json_schema_input_type=str | VoiceId)
     @classmethod
     def _by_id(cls, voice: Any) -> Any:
         if isinstance(voice, dict):
