@@ -173,6 +173,8 @@ def test_threads_live_in_the_engine(module):
         SOURCE / "testing" / "load" / "closed_loop.py",  # listeners stand outside the engine, each on its own
         SOURCE / "server" / "connection.py",  # the same loop's timers
         SOURCE / "server" / "hearing.py",  # an event loop, which has no threads, is woken from them
+        SOURCE / "server" / "wyoming.py",  # a connection is a task of the same loop
+        SOURCE / "server" / "wyoming_frames.py",  # it reads the same loop's streams
         SOURCE / "server" / "running.py",  # what a server does beside answering are tasks of its loop
     }
     if folder(module) != "engine" and module not in allowed:

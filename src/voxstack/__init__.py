@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from voxstack.core.errors import BusyError, DeadlineError, VoxstackError
 
 if TYPE_CHECKING:
+    from voxstack.core.text import FLUSH
     from voxstack.engine.admission import Admission
     from voxstack.engine.audio import Audio
     from voxstack.engine.service import Service
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from voxstack.engine.voices import Voices
 
 __all__ = [
+    "FLUSH",
     "Admission",
     "Audio",
     "BusyError",
@@ -31,6 +33,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
+    "FLUSH": "dictation",
     "Admission": "admission",
     "Audio": "audio",
     "Service": "service",

@@ -140,7 +140,7 @@ def test_one_screen_says_where_the_time_went(capsys, tmp_path):
 
 
 def test_a_block_that_costs_much_has_a_row_and_is_named_among_the_gains(capsys, tmp_path):
-    words = ["tone", "abc def", "--out", tmp_path / "t.json"]
+    words = ["tone", "abc def " * 20, "--out", tmp_path / "t.json"]
     effects = ["--effects", '[{"type": "Gain", "gain_db": 1}, {"type": "Pitch", "semitones": 3}]']
     _, printed, _ = trace(capsys, *words, *effects)
     begin = printed.index("(outside nets)")

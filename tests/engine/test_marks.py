@@ -13,7 +13,7 @@ from voxstack.core.errors import ConfigError, RequestError, TooLongError
 from voxstack.core.streams import ArrayStream
 from voxstack.engine.audio import Audio
 from voxstack.engine.fitting import Limits
-from voxstack.engine.marks import KINDS, Mark, chosen_kinds
+from voxstack.engine.marks import KINDS, WHERE_KNOWN, Mark, chosen_kinds
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.voice import Voice
 from voxstack.engine.watching import Watcher
@@ -347,3 +347,12 @@ def test_a_voice_whose_blocks_tell_nothing_marks_sentences_only():
     assert str(caught.value) == (
         "marks: no block of this voice tells which symbol it speaks when, so it can mark sentences only"
     )
+    where_known = voice.say("Bad cab.", marks=("sentence", "word", WHERE_KNOWN)).marks
+    assert [mark.value for mark in where_known] == ["Bad cab."]
+
+
+def test_where_known_changes_nothing_for_a_voice_that_can_tell():
+    voice = voxstack.load("tone", folders=[ADDONS])
+    wanted = voice.say("Bad cab.", marks="word").marks
+    assert len(wanted) == 2
+    assert voice.say("Bad cab.", marks=("word", WHERE_KNOWN)).marks == wanted

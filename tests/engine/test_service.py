@@ -236,7 +236,7 @@ def test_requests_that_are_over_are_not_kept(service):
         if thread.name == "voxstack-speech":  # it is just ending, and holds its request until it has
             thread.join(5)
     gc.collect()
-    assert not [one for one in gc.get_objects() if isinstance(one, Request)]
+    assert not [one for one in gc.get_objects() if type(one) is Request]
 
 
 # Too many

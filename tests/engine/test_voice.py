@@ -73,6 +73,20 @@ def test_speech_starts_before_the_text_has_ended(voice):
     assert joined(speech).size
 
 
+def test_a_flush_is_spoken_before_its_sentence_has_ended(voice):
+    more = threading.Event()
+
+    def pieces():
+        yield from ("Abc", voxstack.FLUSH)
+        assert more.wait(10)
+        yield " def."
+
+    speech = voice.stream(pieces())
+    assert next(speech).span == (0, 3)
+    more.set()
+    assert [chunk.span for chunk in speech][-1] == (4, 7)
+
+
 def test_half_the_speed_lasts_twice_as_long(voice):
     normal, slow = voice.say("abcdef"), voice.say("abcdef", speed=0.5)
     assert slow.duration_s == pytest.approx(2 * normal.duration_s, rel=0.01)

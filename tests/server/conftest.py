@@ -158,3 +158,10 @@ def serve(voices) -> Iterator[Callable[..., Served]]:
     """Return what starts a server with settings."""
     with contextlib.ExitStack() as stack:
         yield lambda folder=voices, **settings: stack.enter_context(serving(folder, **settings))
+
+
+@pytest.fixture(scope="module")
+def serve_for_module(voices) -> Iterator[Callable[..., Served]]:
+    """Return what starts a server with settings for all tests of a module."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(serving(voices, **settings))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from voxstack.core.errors import RequestError
 from voxstack.stages.text.clean import clean, is_speakable
+from voxstack.stages.text.known import KnownSplitter
 from voxstack.stages.text.mapped import Edit, MappedText
 from voxstack.stages.text.sentences import SentenceSplitter
 from voxstack.stages.text.speakable import SpeakableSplitter
@@ -100,3 +101,14 @@ def test_silent_sentences_between_others_are_dropped() -> None:
     splitter = SpeakableSplitter(SentenceSplitter())
     found = splitter.feed("Hello.\n\n***\n\n\N{GRINNING FACE}\n\nBye.") + splitter.finish()
     assert [sentence.text for sentence in found] == ["Hello.", "Bye."]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_flush_of_nothing_to_speak_is_no_error_before_the_end(known):
+    splitter = SpeakableSplitter(SentenceSplitter())
+    if known:
+        splitter = KnownSplitter(splitter, lambda text: "好" in text, "write Chinese")
+    assert splitter.feed("... ") == splitter.flush() == []
+    assert splitter.feed("好") == []
+    assert [sentence.text for sentence in splitter.flush()] == ["好"]
+    assert splitter.finish() == []

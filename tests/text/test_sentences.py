@@ -142,3 +142,12 @@ def test_ten_thousand_words_are_split() -> None:
     found = split("The fox, it ran. " * 2500)
     assert len(found) == 2500
     assert found[-1].start == 17 * 2499
+
+
+def test_a_flush_gives_what_there_is_and_the_text_goes_on_behind_it() -> None:
+    splitter = SentenceSplitter()
+    assert splitter.feed(" One. Two and") == [Sentence("One.", 1, 120)]
+    assert splitter.flush() == [Sentence("Two and", 6, 120)]
+    assert splitter.flush() == []
+    assert splitter.feed(" three.\n\nFour") == [Sentence("three.", 14, 350)]
+    assert splitter.finish() == [Sentence("Four", 22, 0)]

@@ -96,12 +96,12 @@ def marks(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def told(*args: Any, marks: Path | None, marks_of: str | None, **values: Any) -> Any:
-        from voxstack.engine.marks import MarkKind, chosen_kinds
+        from voxstack.engine.marks import chosen_kinds
 
         if marks is None and marks_of is not None:
             raise click.UsageError("got --marks-of, but no --marks FILE to write them to")
         asked = (marks_of or USUAL_MARKS).split(",")
-        kinds = chosen_kinds(kind.strip() for kind in asked) if marks is not None else frozenset[MarkKind]()
+        kinds = chosen_kinds(kind.strip() for kind in asked if marks is not None)
         return command(*args, marks=marks, kinds=kinds, **values)
 
     for option in reversed(_MARKS):

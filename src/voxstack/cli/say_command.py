@@ -22,7 +22,7 @@ from voxstack.core.errors import RequestError
 if TYPE_CHECKING:
     from voxstack.core.events import Event
     from voxstack.engine.audio import Audio
-    from voxstack.engine.marks import MarkKind
+    from voxstack.engine.marks import MarkKind, WhereKnown
     from voxstack.engine.nets import Running
     from voxstack.stack.config import AddonConfig
 
@@ -59,7 +59,7 @@ def command(
     out: Path | None,
     play: bool,
     marks: Path | None,
-    kinds: "frozenset[MarkKind]",
+    kinds: "frozenset[MarkKind | WhereKnown]",
     running: "Running",
     vocoder: str | None,
     folders: tuple[Path, ...],

@@ -60,8 +60,9 @@ def command(config: Path | None, new_key: str | None, **flags: Any) -> None:
         _make_key(settings, new_key)
         return
     try:
+        from voxstack.engine.lines import LOGGER
         from voxstack.server.desk import Desk
-        from voxstack.server.running import Server, bind, log_to_stderr
+        from voxstack.server.running import Server, bind
     except ImportError as error:
         raise ConfigError(
             f"it needs the package {error.name}; install it with: pip install 'voxstack[server]'",
@@ -69,7 +70,8 @@ def command(config: Path | None, new_key: str | None, **flags: Any) -> None:
         ) from error
     listener = bind(settings)
     with listener:
-        log_to_stderr(settings.log_level)
+        # To standard error, as the lines of every command; here they are told without being asked for.
+        LOGGER.setLevel(settings.log_level.upper())
         server: Server = Server(Desk.of(settings), listener, lambda: click.echo(_ready_line(server)))
         server.run_until_ended()
 
@@ -77,7 +79,8 @@ def command(config: Path | None, new_key: str | None, **flags: Any) -> None:
 def _ready_line(server: Any) -> str:
     names = ", ".join(server.desk.catalogue.offers)
     open_to_all = "" if server.desk.keys is not None else "; no key is needed"
-    return f"voxstack serves {names} at {server.url}{open_to_all}"
+    wyoming = "" if server.wyoming is None else f", and Wyoming at {server.wyoming.url}"
+    return f"voxstack serves {names} at {server.url}{open_to_all}{wyoming}"
 
 
 def _make_key(settings: ServerSettings, name: str) -> None:

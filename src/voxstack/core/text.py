@@ -7,7 +7,17 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FrontEnd", "Phonemes", "Sentence", "Splitter"]
+__all__ = ["FLUSH", "FrontEnd", "Phonemes", "Sentence", "Splitter"]
+
+
+class _Flush(str):
+    """An empty piece, told from others by what it is."""
+
+    __slots__ = ()
+
+
+FLUSH = _Flush()
+"""A piece of a text that is being written: what came before it is to be spoken now, though more may come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,13 @@ class Phonemes:
 
 
 class Splitter(Protocol):
-    """Cut text that is still being written into sentences, as early as that is safe."""
+    """Cut text that is still being written into sentences, as early as that is safe.
+
+    `flush` gives what there is as if the text ended here, but it may go on; `finish` is the end.
+    """
 
     def feed(self, text: str) -> Iterable[Sentence]: ...
+    def flush(self) -> Iterable[Sentence]: ...
     def finish(self) -> Iterable[Sentence]: ...
 
 

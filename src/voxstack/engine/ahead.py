@@ -69,6 +69,16 @@ class Speech:
         """
         return self._work.take_ready()
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to take now: a chunk, the end, or an error."""
+        return self._work.has_news()
+
+    @property
+    def waits_for_text(self) -> bool:
+        """Whether all was taken that the text has by now, and more of it may come."""
+        return self._work.waits_for_text()
+
     def tell(self, ready: Callable[[], None]) -> None:
         """Call `ready`, which must be quick, now and whenever there may be something new to take.
 
@@ -167,6 +177,14 @@ class _Work:
     def take_ready(self) -> Audio | None:
         with self._changed:
             return self._take() if self._has_news() else None
+
+    def has_news(self) -> bool:
+        with self._changed:
+            return self._has_news()
+
+    def waits_for_text(self) -> bool:
+        with self._changed:
+            return self._playback.has_all and not self._has_news()
 
     def tell(self, ready: Callable[[], None]) -> None:
         with self._changed:

@@ -19,7 +19,7 @@ from voxstack.core.errors import RequestError
 from voxstack.core.events import ALIGNMENT, DURATIONS, LEFT_OUT, Event
 from voxstack.core.ports import Array
 from voxstack.engine.fitting import Utterance
-from voxstack.engine.marks import Mark, MarkKind
+from voxstack.engine.marks import WHERE_KNOWN, Mark, MarkKind, WhereKnown
 from voxstack.engine.spoken import spoken_words
 
 __all__ = ["Marker", "Marking"]
@@ -35,14 +35,18 @@ class Marking:
     silent             symbols that voice nothing
     """
 
-    kinds: frozenset[MarkKind]
+    kinds: frozenset[MarkKind | WhereKnown]
     samples_per_frame: Fraction
     sample_rate: int
     silent: Collection[str] = ()
 
     @classmethod
     def of(
-        cls, kinds: frozenset[MarkKind], timing: Timing, sample_rate: int, options: Mapping[str, Any]
+        cls,
+        kinds: frozenset[MarkKind | WhereKnown],
+        timing: Timing,
+        sample_rate: int,
+        options: Mapping[str, Any],
     ) -> "Marking":
         """Return it for a voice; `timing` is its stack's, `options` are its front end's."""
         unvoiced = [options[key] for key in ("spacer", "separator", "unknown") if options.get(key)]
@@ -117,6 +121,9 @@ class Marker:
         origin = self._origin or 0
         taken: list[Mark] = []
         if self._planned and self._planned[0].kind != "sentence" and not self._known and until > origin:
+            if WHERE_KNOWN in self._marking.kinds:
+                self._planned = [planned for planned in self._planned if planned.kind == "sentence"]
+                return self.take(until, is_over=is_over, marks_sentence=marks_sentence)
             raise RequestError(
                 "no block of this voice tells which symbol it speaks when, so it can mark sentences only",
                 where="marks",

@@ -6,10 +6,14 @@ from typing import Literal, TypeAlias, get_args
 
 from voxstack.core.errors import RequestError, suggest
 
-__all__ = ["KINDS", "Mark", "MarkKind", "Marks", "chosen_kinds"]
+__all__ = ["KINDS", "WHERE_KNOWN", "Mark", "MarkKind", "Marks", "chosen_kinds"]
 
 MarkKind: TypeAlias = Literal["sentence", "word", "phoneme"]
-Marks: TypeAlias = MarkKind | Iterable[MarkKind]
+WhereKnown: TypeAlias = Literal["where known"]
+WHERE_KNOWN: WhereKnown = "where known"
+"""Beside kinds of marks: a voice that cannot tell of words and phonemes is heard without their marks."""
+
+Marks: TypeAlias = MarkKind | Iterable[MarkKind | WhereKnown]
 """What a request may ask for: one kind or several."""
 
 KINDS: tuple[MarkKind, ...] = get_args(MarkKind)
@@ -33,7 +37,7 @@ class Mark:
     value: str
 
 
-def chosen_kinds(marks: Iterable[str]) -> frozenset[MarkKind]:
+def chosen_kinds(marks: Iterable[str]) -> frozenset[MarkKind | WhereKnown]:
     """Return the kinds of marks that a request asks for; raise RequestError if there is no such kind.
 
     Example:
@@ -41,6 +45,6 @@ def chosen_kinds(marks: Iterable[str]) -> frozenset[MarkKind]:
         (['sentence', 'word'], ['word'], frozenset())
     """
     asked = {marks} if isinstance(marks, str) else set(marks)
-    for kind in sorted(asked.difference(KINDS)):
+    for kind in sorted(asked.difference(KINDS, (WHERE_KNOWN,))):
         raise RequestError(f"no marks of {kind!r}{suggest(str(kind), KINDS)}", where="marks")
-    return frozenset(kind for kind in KINDS if kind in asked)
+    return frozenset(kind for kind in (*KINDS, WHERE_KNOWN) if kind in asked)

@@ -19,10 +19,13 @@ class Playback:
 
     In:       is_ahead  whether somebody works ahead of it, and says what it has taken; else it takes
                         each chunk as it is made
+
+    has_all  whether all was made for it that its text has by now
     """
 
     def __init__(self, *, is_ahead: bool = False) -> None:
         self.is_ahead = is_ahead
+        self.has_all = False
         self._asked = time.monotonic()
         self._plays_until: float | None = None
         # Each has one writer, who makes and who takes, so that neither needs a lock.
@@ -68,6 +71,7 @@ class Playback:
 
     def made(self, audio_s: float) -> None:
         """So much audio was made for it."""
+        self.has_all = False
         if self.is_ahead:
             self._made_s += audio_s
         else:

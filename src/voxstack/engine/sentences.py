@@ -7,7 +7,7 @@ from typing import Protocol
 
 from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled, RequestError, TooLongError
-from voxstack.core.text import FrontEnd, Sentence
+from voxstack.core.text import FLUSH, FrontEnd, Sentence
 from voxstack.engine.fitting import Fitting, Utterance
 
 __all__ = ["ArrivingText", "Utterances", "WrittenText"]
@@ -55,7 +55,10 @@ class WrittenText:
 
 
 class ArrivingText:
-    """Utterances of a text that comes in pieces; a thread reads the pieces while the voice speaks."""
+    """Utterances of a text that comes in pieces; a thread reads the pieces while the voice speaks.
+
+    After the piece FLUSH all that came before it is spoken, without waiting for the end of a sentence.
+    """
 
     def __init__(self, pieces: Iterable[str], front: FrontEnd, fitting: Fitting | None = None) -> None:
         self._front = front
@@ -110,7 +113,7 @@ class ArrivingText:
                     raise RequestError(
                         f"got a {type(piece).__name__} among its pieces, want str", where="text"
                     )
-                if not self._put(splitter.feed(piece)):
+                if not self._put(splitter.flush() if piece is FLUSH else splitter.feed(piece)):
                     return
             self._put(splitter.finish())
         except BaseException as error:  # noqa: BLE001 - the consumer's thread raises it

@@ -116,6 +116,7 @@ class Session:
                 current = following or self._open_next(wait=False)
                 if current is None:
                     # The text is not written yet, or over: whoever waits for it has heard everything.
+                    self._playback.has_all = True
                     current, given = self._open_next(wait=True), 0
         finally:
             self.close()

@@ -22,7 +22,7 @@ from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
 from voxstack.engine.marking import Marking
-from voxstack.engine.marks import MarkKind, Marks, chosen_kinds
+from voxstack.engine.marks import MarkKind, Marks, WhereKnown, chosen_kinds
 from voxstack.engine.nets import Running
 from voxstack.engine.plan import ChunkPlan
 from voxstack.engine.playback import Playback
@@ -268,7 +268,7 @@ class Voice:
         text: str | Iterable[str],
         tensors: dict[str, Array],
         playback: Playback | None = None,
-        kinds: frozenset[MarkKind] = frozenset(),
+        kinds: frozenset[MarkKind | WhereKnown] = frozenset(),
     ) -> Session:
         options = self.loaded.addon.config.text or {}
         rate = self.loaded.addon.frame_rate

@@ -1,7 +1,7 @@
 """Put the protocols of a server together as one ASGI application."""
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp
 
 from voxstack.server import openai_models, operations
@@ -9,16 +9,20 @@ from voxstack.server.desk import Desk
 from voxstack.server.door import Door
 from voxstack.server.openai_speech import speech_route
 from voxstack.server.openapi import openapi_route
+from voxstack.server.speech_socket import speech_socket_route
+from voxstack.server.stream_input import stream_input_route
 
 __all__ = ["make_app", "routes_of"]
 
 CORS_HOURS_S = 7200
 
 
-def routes_of(desk: Desk) -> list[Route]:
+def routes_of(desk: Desk) -> list[BaseRoute]:
     """Return what is answered, path by path; `openapi` describes each."""
     return [
         Route("/v1/audio/speech", speech_route(desk), methods=["POST"]),
+        WebSocketRoute("/v1/audio/speech/stream", speech_socket_route(desk)),
+        WebSocketRoute("/v1/text-to-speech/{voice}/stream-input", stream_input_route(desk)),
         Route("/v1/audio/voices", openai_models.voices_route(desk)),
         Route("/v1/models", openai_models.models_route(desk)),
         Route("/v1/models/{id:path}", openai_models.model_route(desk)),

@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from voxstack.server.refusals import Refusal
 from voxstack.stack.strict import StrictModel, parse_json, validated
 
-__all__ = ["read_json"]
+__all__ = ["most_bytes", "read_json"]
 
 SENDING_S = 20.0
 """How long a client may take to send its body."""
@@ -23,13 +23,18 @@ HEARD_BYTES = 16_000_000
 Body = TypeVar("Body", bound=StrictModel)
 
 
+def most_bytes(characters: int) -> int:
+    """Return how long JSON may be whose texts have so many characters."""
+    return LEAST_BYTES + BYTES_PER_CHARACTER * characters
+
+
 async def read_json(request: Request, kind: type[Body], *, characters: int) -> Body:
     """Return a request's body.
 
     In:       characters  how long the texts in it may be
     Raises:   Refusal if it is too large or comes too slowly; ConfigError with a JSON path if it is wrong
     """
-    most = LEAST_BYTES + BYTES_PER_CHARACTER * characters
+    most = most_bytes(characters)
     body = bytearray()
     came = 0
     try:

@@ -7,10 +7,12 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from voxstack.server.refusals import Refusal
 
-__all__ = ["Connection", "cut"]
+__all__ = ["Connection", "SocketConnection", "cut"]
 
 HEAD_S = 20.0
 """How long a client may take for the head of a request, and for its body once it has been answered."""
@@ -183,3 +185,14 @@ def _end_with_connection(cycle: RequestResponseCycle) -> None:
         await send(message)
 
     cycle.send = unframed
+
+
+class SocketConnection(WebSocketsSansIOProtocol):
+    """One WebSocket, which can be cut."""
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin to answer a client who wants one."""
+        super().handle_connect(event)
+        if not self.close_sent:  # what answers begins to run after this
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope[CUT] = self.transport.abort

@@ -1,7 +1,7 @@
 """Keep what all protocols of one server stand on: its voices, who may use them, and whether it is ending."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,6 +17,7 @@ from voxstack.engine.admission import Admission
 from voxstack.engine.ahead import Speech
 from voxstack.engine.controls import check_names
 from voxstack.engine.lines import write_line
+from voxstack.engine.marks import Marks
 from voxstack.engine.service import Service
 from voxstack.engine.telemetry import Telemetry, chosen
 from voxstack.engine.voices import Voices
@@ -46,6 +47,7 @@ class Asked:
     speed     0.25 to 4, whether or not the voice can by itself; None: as controls say, else the voice's own
     controls  of the voice: speaker, noise, seed …
     client    whose key it was asked with, if keys are needed
+    marks     kinds of marks that come with the audio
     """
 
     voice: str
@@ -53,6 +55,7 @@ class Asked:
     speed: float | None = None
     controls: dict[str, float | str] = field(default_factory=dict[str, float | str])
     client: str | None = None
+    marks: Marks = ()
 
 
 @dataclass
@@ -157,9 +160,10 @@ class Desk:
         """Whether new requests are taken, and find their voices warm."""
         return self.is_loaded and not self.is_draining
 
-    async def speak(self, asked: Asked) -> Hearing:
+    async def speak(self, asked: Asked, pieces: Iterable[str] | None = None) -> Hearing:
         """Return the audio of a request, which begins to be made; close it.
 
+        In:       pieces  its text, where that is still being written; `take_piece` counts them
         Raises:   Refusal, or what `Service.stream` raises
         """
         if self.is_draining:
@@ -173,9 +177,10 @@ class Desk:
         start = partial(
             self.service.stream,
             offer.name,
-            asked.text,
+            asked.text if pieces is None else pieces,
             deadline_s=self.settings.time_limit_s,
             client=asked.client,
+            marks=asked.marks,
             **controls,
         )
         self._take(asked)
@@ -185,6 +190,12 @@ class Desk:
             self._take(asked, sign=-1)
             raise
         return Hearing(speech, tempo)
+
+    def take_piece(self, piece: str, before: int, client: str | None) -> None:
+        """Count a piece of a text of which so many characters came before; or raise Refusal."""
+        asked = Asked("", piece, client=client)
+        self._check_length(asked, before)
+        self._take(asked)
 
     def _is_warm(self, offer: Offer) -> bool:
         return any(row.name == offer.name and row.state == "ready" for row in self.service.voices.states())
@@ -210,13 +221,13 @@ class Desk:
                     await to_thread.run_sync(speech.close)
             raise
 
-    def _check_length(self, asked: Asked) -> None:
+    def _check_length(self, asked: Asked, before: int = 0) -> None:
         most = self.settings.max_characters
         count = len(asked.text)
-        if count > most:
+        if before + count > most:
             raise Refusal(
                 413,
-                f"got {count:,} characters, at most {most:,} are taken; send the text in parts",
+                f"got {before + count:,} characters, at most {most:,} are taken; send the text in parts",
                 code="string_above_max_length",
                 param="input",
             )

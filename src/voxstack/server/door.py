@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +19,7 @@ from voxstack.server.connection import cut
 from voxstack.server.desk import Desk
 from voxstack.server.refusals import Refusal, Stalled, refusal_of
 
-__all__ = ["OPEN", "Door", "Visit", "visit_of"]
+__all__ = ["OPEN", "Door", "Visit", "client_of", "key_of", "refused", "visit_of"]
 
 OPEN = frozenset({"/health", "/ready"})
 """What needs no key: who watches over processes has none."""
@@ -101,7 +101,7 @@ class Door:
         keys = self._desk.keys
         if keys is None or scope["path"] in OPEN:
             return
-        visit.client = client_of(Request(scope), self._desk)
+        visit.client = client_of(key_of(HTTPConnection(scope)), self._desk)
 
     async def _answer(
         self, error: Exception, visit: Visit, scope: Scope, receive: Receive, send: Send
@@ -109,14 +109,7 @@ class Door:
         if isinstance(error, HTTPException):
             what = f"{scope['method']} {scope['path']}: {error.detail}"
             error = Refusal(error.status_code, what)
-        refusal = refusal_of(error, request=visit.id)
-        visit.facts["reason"] = refusal.code
-        if refusal is not error and refusal.status >= 500:
-            write_line(
-                logging.ERROR,
-                "broken",
-                {"id": visit.id, "error": "".join(traceback.format_exception(error))},
-            )
+        refusal = refused(error, visit)
         if visit.status:  # too late for words
             visit.outcome = STALLED if isinstance(error, Stalled) else BROKE_OFF
             return
@@ -152,18 +145,34 @@ async def _taken(send: Send, message: Message, stalled_s: float) -> None:
         raise Stalled(stalled_s) from None
 
 
-def client_of(request: Request, desk: Desk) -> str | None:
-    """Return whose key a request has, None if none is needed; raise Refusal."""
+def refused(error: BaseException, visit: Visit) -> Refusal:
+    """Return what a client is told of an error; the log is told the rest."""
+    refusal = refusal_of(error, request=visit.id)
+    visit.facts["reason"] = refusal.code
+    if refusal is not error and refusal.status >= 500:
+        write_line(
+            logging.ERROR, "broken", {"id": visit.id, "error": "".join(traceback.format_exception(error))}
+        )
+    return refusal
+
+
+def key_of(connection: HTTPConnection) -> str:
+    """Return the key in a request's headers, empty if there is none."""
+    kind, _, key = connection.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not key:
+        key = connection.headers.get("xi-api-key", "")
+    return key.strip()
+
+
+def client_of(key: str, desk: Desk) -> str | None:
+    """Return whose key it is, None if none is needed; raise Refusal."""
     if desk.keys is None:
         return None
-    kind, _, key = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not key:
-        key = request.headers.get("xi-api-key", "")
     if not key:
         raise Refusal(
             401, "no API key; send 'Authorization: Bearer KEY' or 'xi-api-key: KEY'", code="missing_api_key"
         )
-    client = desk.keys.name_of(key.strip())
+    client = desk.keys.name_of(key)
     if client is None:
         raise Refusal(401, "this API key is not known here")
     return client

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from voxstack.core.errors import RequestError
 from voxstack.engine.audio import RATES, resampler
 
-__all__ = ["FORMATS", "Encoder", "Format", "open_encoder", "warm_up"]
+__all__ = ["FORMATS", "Encoder", "Format", "Mp3", "Sndfile", "open_encoder", "warm_up"]
 
 Samples = npt.NDArray[np.float32]
 
@@ -25,7 +25,7 @@ OPUS_PAGE_MS = 50.0
 PAGE_LATENCY = 0x1302
 """libsndfile's SFC_SET_OGG_PAGE_LATENCY_MS; its own second would hold back a first chunk."""
 
-CONSTANT = {"bitrate_mode": "CONSTANT", "compression_level": 0.63}
+COMPRESSION = 0.63
 """64 kbit/s up to 24 kHz, 128 above. A player tells the time from it: there is no header with the length."""
 
 MP3_HEAD_BYTES = 4
@@ -170,7 +170,7 @@ class _Outlet:
         return new
 
 
-class _Sndfile:
+class Sndfile:
     """What libsndfile encodes."""
 
     def __init__(self, rate: int, container: str, codec: str, **options: Any) -> None:
@@ -205,11 +205,13 @@ def _shorten_pages(soundfile: Any, file: Any) -> None:
         soundfile._snd.sf_command(file._file, PAGE_LATENCY, wanted, 8)  # noqa: SLF001
 
 
-class _Mp3(_Sndfile):
+class Mp3(Sndfile):
     """MP3 frames; the first one that libsndfile writes is an empty place for a length that nobody knows."""
 
-    def __init__(self, rate: int) -> None:
-        super().__init__(rate, "MP3", "MPEG_LAYER_III", **CONSTANT)
+    def __init__(self, rate: int, compression: float = COMPRESSION) -> None:
+        super().__init__(
+            rate, "MP3", "MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=compression
+        )
         self._is_begun = False
 
     def write(self, samples: Samples) -> bytes:
@@ -265,15 +267,15 @@ FORMATS = {
         Format(
             "mp3",
             "audio/mpeg",
-            _Mp3,
+            Mp3,
             rates=RATES[".mp3"],
         ),
-        Format("opus", "audio/ogg", lambda rate: _Sndfile(rate, "OGG", "OPUS"), rates=RATES[".opus"]),
+        Format("opus", "audio/ogg", lambda rate: Sndfile(rate, "OGG", "OPUS"), rates=RATES[".opus"]),
         Format(
             "aac", "audio/aac", _Aac, rates=(8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
         ),
         # The least compression has the shortest blocks, 1152 samples: a first chunk fills one.
-        Format("flac", "audio/flac", lambda rate: _Sndfile(rate, "FLAC", "PCM_16", compression_level=0.0)),
+        Format("flac", "audio/flac", lambda rate: Sndfile(rate, "FLAC", "PCM_16", compression_level=0.0)),
         Format("wav", "audio/wav", _wav, is_heavy=False),
         Format("pcm", "audio/pcm", lambda rate: _Pcm(), is_heavy=False, rates=(PCM_RATE,)),
     )

@@ -12,13 +12,15 @@ import uvicorn
 from anyio import to_thread
 
 from voxstack.core.errors import RequestError, VoxstackError
-from voxstack.engine.lines import LOGGER, write_line
+from voxstack.engine.lines import write_line
 from voxstack.server.app import make_app
-from voxstack.server.connection import Connection
+from voxstack.server.bodies import most_bytes
+from voxstack.server.connection import Connection, SocketConnection
 from voxstack.server.desk import Desk
 from voxstack.server.settings import ServerSettings
+from voxstack.server.wyoming import WyomingServer
 
-__all__ = ["Server", "bind", "log_to_stderr"]
+__all__ = ["Server", "bind"]
 
 SEND_BUFFER_BYTES = 65_536
 """What the system keeps for a client who does not read; else megabytes, minutes of audio."""
@@ -33,10 +35,14 @@ BACKLOG = 512
 
 def bind(settings: ServerSettings) -> socket.socket:
     """Return a socket at the host and port that settings name; raise RequestError."""
-    where = f"{settings.host}:{settings.port}"
+    return _bound(settings.host, settings.port, "--port")
+
+
+def _bound(host: str, port: int, flag: str) -> socket.socket:
+    where = f"{host}:{port}"
     try:
         [(family, kind, _, _, address), *_] = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         listener = socket.socket(family, kind)
     except OSError as error:
@@ -44,22 +50,16 @@ def bind(settings: ServerSettings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        # Else a chunk waits 40 ms for the client's system to say that it has the one before.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
     except OSError as error:
         listener.close()
         what = f"cannot listen there: {error.strerror}"
         if error.errno == errno.EADDRINUSE:
-            what += "; stop what listens there, or choose another --port"
+            what += f"; stop what listens there, or choose another {flag}"
         raise RequestError(what, where=where) from error
     return listener
-
-
-def log_to_stderr(level: str) -> None:
-    """Write JSON lines to standard error, those of the engine and of the server alike."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(level.upper())
 
 
 class Server(uvicorn.Server):
@@ -75,6 +75,10 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 make_app(desk),
                 http=Connection,
+                ws=SocketConnection,
+                ws_max_size=most_bytes(settings.max_characters),
+                ws_ping_timeout=None,  # who waits for his text to be spoken is not read, his pongs neither
+                ws_per_message_deflate=False,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -87,6 +91,10 @@ class Server(uvicorn.Server):
             )
         )
         logging.getLogger("uvicorn.error").addFilter(_is_news)
+        self.wyoming: WyomingServer | None = None
+        if settings.wyoming_port is not None:
+            bound = _bound(settings.wyoming_host, settings.wyoming_port, "--wyoming-port")
+            self.wyoming = WyomingServer(desk, bound)
         self.desk = desk
         self._listener = listener
         self._ready = ready or (lambda: None)
@@ -123,12 +131,16 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and begin to load the voices."""
         await super().startup(sockets)
+        if self.wyoming is not None:
+            await self.wyoming.open()
         self._tasks = [asyncio.create_task(self._load()), asyncio.create_task(self._end_when_drained())]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close what is open."""
         for task in self._tasks:
             task.cancel()
+        if self.wyoming is not None:
+            await self.wyoming.close()
         await super().shutdown(sockets)
         # Who has not taken his last bytes by now never will.
         for connection in tuple(self.server_state.connections):
@@ -170,5 +182,6 @@ class Server(uvicorn.Server):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Pass over what the access log says already: an answer that broke off, because its audio did."""
-    return "without completing response" not in record.getMessage()
+    """Pass over what the log says already: an answer that broke off, a client who sends what is no text."""
+    message = record.getMessage()
+    return not any(known in message for known in ("without completing response", "Invalid UTF-8 sequence"))

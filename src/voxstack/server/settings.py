@@ -27,6 +27,10 @@ class ServerSettings(StrictModel):
 
     host: str = Field("127.0.0.1", description="address to listen at; `0.0.0.0`: all")
     port: int = Field(8000, ge=0, le=65535, description="port to listen at; `0`: any free one")
+    wyoming_host: str = Field("127.0.0.1", description="address at which Wyoming is spoken; `0.0.0.0`: all")
+    wyoming_port: int | None = Field(
+        None, ge=0, le=65535, description="port at which Wyoming is spoken, with no key; none: nowhere"
+    )
     addons: tuple[str, ...] = Field((), description="folders of addons; their voices are offered")
     voices: tuple[str, ...] = Field(
         (), description="voices to offer, loaded ahead; none named: all in the folders"
@@ -47,6 +51,9 @@ class ServerSettings(StrictModel):
     time_limit_s: Seconds = Field(600.0, description="seconds in which all audio of a request must be made")
     stalled_s: Seconds = Field(
         120.0, description="seconds after which a listener who takes nothing is let go"
+    )
+    silent_s: Seconds = Field(
+        60.0, description="seconds after which a client who writes a text bit by bit, and stopped, is let go"
     )
     drain_s: float = Field(
         10.0, ge=0, description="seconds in which requests may end when the server is told to"

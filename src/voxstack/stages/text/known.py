@@ -30,6 +30,9 @@ class KnownSplitter:
     def feed(self, text: str) -> list[Sentence]:
         return self._known(self.inner.feed(text))
 
+    def flush(self) -> list[Sentence]:
+        return self._known(self.inner.flush())
+
     def finish(self) -> list[Sentence]:
         sentences = self._known(self.inner.finish())
         if not self._spoke:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
@@ -11,7 +11,7 @@ from voxstack.core.text import Sentence
 from voxstack.stages.text.abbreviations import continues_sentence, depends_on_next_word
 from voxstack.stages.text.cuts import best_cut
 
-__all__ = ["PAUSES_MS", "Boundary", "SentenceSplitter"]
+__all__ = ["PAUSES_MS", "Boundary", "SentenceSplitter", "may_end"]
 
 Boundary: TypeAlias = Literal["sentence", "paragraph", "split", "clause"]
 PAUSES_MS: Mapping[Boundary, int] = MappingProxyType(
@@ -33,6 +33,20 @@ _LEAST_CLAUSE = 6
 # No cut leaves so few characters of a sentence, or fewer.
 _ORPHAN = 6
 _MARKUP = (("<", ">", 256), ("[[", "]]", 256))
+
+
+def may_end(text: str) -> bool:
+    """Answer whether a text that is being written looks as if its last sentence were whole.
+
+    Example:
+        >>> may_end("I met him. "), may_end("I met Dr."), may_end("It is 3."), may_end("I met")
+        (True, False, False, False)
+    """
+    bare = text.rstrip().rstrip(_CLOSERS)
+    before = bare.rstrip(_ENDS)[-24:]
+    if bare[len(bare.rstrip(_ENDS)) :] != ".":
+        return bare.endswith(tuple(_ENDS))
+    return not (before[-1:].isdigit() or depends_on_next_word(before) or continues_sentence(before, ""))
 
 
 class _UndecidedError(Exception):
@@ -89,10 +103,16 @@ class SentenceSplitter:
         self._begin = 0
         return self._take(final=False)
 
-    def finish(self) -> list[Sentence]:
+    def flush(self) -> list[Sentence]:
         sentences = self._take(final=True)
         self._offset += len(self._text)
         self._text, self._begin, self._scan = "", 0, 0
+        return sentences
+
+    def finish(self) -> list[Sentence]:
+        sentences = self.flush()
+        if sentences:
+            sentences[-1] = replace(sentences[-1], pause_ms=0)
         return sentences
 
     def _take(self, *, final: bool) -> list[Sentence]:
@@ -107,9 +127,7 @@ class SentenceSplitter:
             except _UndecidedError:
                 return sentences
             text = self._text[self._begin : cut.stop].rstrip()
-            at_end = final and cut.stop + 1 > len(self._text.rstrip())
-            pause_ms = 0 if at_end else self.pauses_ms[cut.kind]
-            sentences.append(Sentence(text, self._offset + self._begin, pause_ms))
+            sentences.append(Sentence(text, self._offset + self._begin, self.pauses_ms[cut.kind]))
             self._begin = self._scan = cut.stop
 
     def _next_cut(self, final: bool) -> _Cut:

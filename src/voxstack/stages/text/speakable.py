@@ -38,6 +38,9 @@ class SpeakableSplitter:
             self._got += text[: _SHOWN + 1]
         return self._speakable(list(self.inner.feed(text)))
 
+    def flush(self) -> list[Sentence]:
+        return self._speakable(list(self.inner.flush()))
+
     def finish(self) -> list[Sentence]:
         sentences = self._speakable(list(self.inner.finish()))
         if not self._spoke:
