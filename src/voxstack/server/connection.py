@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -15,13 +16,19 @@ from voxstack.server.refusals import Refusal
 __all__ = ["Connection", "SocketConnection", "cut"]
 
 HEAD_S = 20.0
-"""How long a client may take for the head of a request, and for its body once it has been answered."""
+"""How long a client may take for the head of a request."""
 
 HEAD_BYTES = 65_536
 """How much may come that is no body: a head, what stands around chunks and behind them."""
 
+REST_S = 5.0
+"""How long what still comes of a request that was answered is let pass: who is cut off hears no answer."""
+
 LINGER_S = 20.0
 """How long a client may take none of the last bytes of an answer."""
+
+OFFER = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)
+"""What clients of HTTP/2 add to a first request; the parser would take its body for HTTP/2, too."""
 
 CUT = "voxstack.cut"
 
@@ -60,7 +67,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; it ends the wait for a request only where it brings one."""
         waiting, self._has_body, self._is_whole = self._timer, False, False
-        super().data_received(data)
+        head, end, rest = data.partition(b"\r\n\r\n") if b"h2c" in data else (b"", b"", data)
+        super().data_received(OFFER.sub(b"", head + end) + rest)
         if self.transport.is_closing():
             self._linger()
         elif self._has_body:
@@ -109,6 +117,8 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._linger()
+        elif self.cycle.more_body and not self._is_answering:
+            self._wait(REST_S)
 
     def timeout_keep_alive_handler(self) -> None:
         """End a connection on which no further request comes."""
@@ -145,11 +155,11 @@ class Connection(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self._answering is not None and not self._answering.response_complete
 
-    def _wait(self) -> None:
+    def _wait(self, at_most_s: float | None = None) -> None:
         """Wait anew for a part of a request."""
         self._stop_waiting()
         self._idle_bytes = 0
-        self._timer = asyncio.get_running_loop().call_later(HEAD_S, self._give_up)
+        self._timer = asyncio.get_running_loop().call_later(at_most_s or HEAD_S, self._give_up)
 
     def _give_up(self) -> None:
         if self._is_answering:  # what comes behind it waits; the answer has bounds of its own
