@@ -168,6 +168,8 @@ def test_a_failing_text_iterator_is_the_listeners_error(voice):
         ({"speed": 9}, "controls.speed: got 9, want 0.5 to 2"),
         ({"speed": float("nan")}, "controls.speed: got nan, want 0.5 to 2"),
         ({"seed": -1}, "controls.seed: got -1, want a whole number from 0 to 2^63 - 1"),
+        ({"seed": 10**400}, f"controls.seed: got {10**400}, want a whole number from 0 to 2^63 - 1"),
+        ({"speed": 10**400}, f"controls.speed: got {10**400}, want a number from 0.5 to 2"),
         ({"seed": 0.5}, "controls.seed: got 0.5, want a whole number from 0 to 2^63 - 1"),
     ],
 )

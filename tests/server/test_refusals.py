@@ -67,6 +67,9 @@ def test_a_wrong_request_is_told_what_is_wrong(served, more, status, param, code
         b'{"model": "tts-1", "voice": "tone", "input": "a", "speed": NaN}',
         b'{"model": "tts-1", "voice": "tone", "input": "a", "seed": 1e999}',
         b'{"model": "tts-1", "voice": "tone", "input": "a", "seed": -1}',
+        b'{"model": "tts-1", "voice": "tone", "input": "a", "seed": 1%s}' % (b"0" * 4000),
+        b'{"model": "tts-1", "voice": "tone", "input": "a", "seed": 1, "controls": {"seed": 2}}',
+        b'{"\\ud800": 1, "\\ud800": 2}',
     ],
 )
 def test_what_is_no_json_object_is_refused(served, body):

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -290,4 +291,6 @@ def _seed(value: object) -> int:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if isinstance(value, bool) or (isinstance(value, int) and abs(value) > sys.float_info.max):
+        return False
+    return isinstance(value, int | float | np.integer | np.floating)

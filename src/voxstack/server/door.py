@@ -84,7 +84,7 @@ class Door:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
                 message.setdefault("headers", []).append((b"x-request-id", visit.id.encode()))
-            await send(message)
+            await _taken(send, message, self._desk.settings.stalled_s)
 
         self._desk.in_flight += is_counted
         try:
@@ -139,6 +139,15 @@ class Door:
         }
         level = logging.DEBUG if scope["path"] in OPEN else logging.INFO
         write_line(level, "http", facts)
+
+
+async def _taken(send: Send, message: Message, stalled_s: float) -> None:
+    """Wait until the connection takes a message; let go a client who takes nothing for too long."""
+    try:
+        with anyio.fail_after(stalled_s):
+            await send(message)
+    except TimeoutError:
+        raise Stalled(stalled_s) from None
 
 
 def refused(error: BaseException, visit: Visit) -> Refusal:

@@ -30,6 +30,13 @@ OUTPUT_TOKENS_PER_S = 20
 """What `usage` counts of audio; of text it counts characters."""
 
 MOST_INSTRUCTIONS = 4096
+MOST_SEED = 2**63 - 1
+
+
+class VoiceId(StrictModel):
+    """A voice, as clients name one that they made."""
+
+    id: str
 
 
 class SpeechBody(StrictModel):
@@ -42,11 +49,11 @@ class SpeechBody(StrictModel):
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] | None = "mp3"
     speed: float | None = Field(None, ge=0.25, le=4)
     stream_format: Literal["audio", "sse"] | None = "audio"
-    seed: int | None = None
+    seed: int | None = Field(None, ge=0, le=MOST_SEED)
     controls: dict[str, float | str] | None = None
     marks: list[MarkKind] | None = None
 
-    @field_validator("voice", mode="before")
+    @field_validator("voice", mode="before", json_schema_input_type=str | VoiceId)
     @classmethod
     def _by_id(cls, voice: Any) -> Any:
         if isinstance(voice, dict):
@@ -65,6 +72,8 @@ def speech_route(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
         _check_model(body.model, desk)
         controls = dict(body.controls or {})
         if body.seed is not None:
+            if "seed" in controls:
+                raise Refusal(400, "seed is given twice, beside controls and in them", param="controls")
             controls["seed"] = body.seed
         if "speed" in controls and body.speed is not None:
             raise Refusal(400, "speed is given twice, beside controls and in them", param="controls")
@@ -209,12 +218,7 @@ class SpeechAnswer(Response):
         self._gave_s = now
 
     async def _send_body(self, data: bytes, send: Send) -> None:
-        """Wait until the connection takes it; let go a client who takes nothing for too long."""
-        try:
-            with anyio.fail_after(self._desk.settings.stalled_s):
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        except TimeoutError:
-            raise Stalled(self._desk.settings.stalled_s) from None
+        await send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _run(self, work: Callable[..., Any], *given: Any) -> Any:
         """Encode; in a thread where it takes long enough for others to notice."""

@@ -55,6 +55,8 @@ class Refusal(VoxstackError):  # noqa: N818 - an answer, not a fault
         param: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
+        # A client's text may hold half a character (a lone surrogate), which no answer can.
+        message = message.encode(errors="backslashreplace").decode()
         super().__init__(message)
         self.status = status
         self.message = message
