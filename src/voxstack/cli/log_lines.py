@@ -14,16 +14,17 @@ def log_lines() -> Generator[None, None, None]:
     Nothing is written unless $VOXSTACK_TELEMETRY or the deployment file asks for it.
     """
     logger = logging.getLogger("voxstack")
+    level = logger.level
     set_up = [*logger.handlers, *logging.getLogger().handlers]
-    if any(not isinstance(handler, logging.NullHandler) for handler in set_up):
-        yield
-        return
-    handler, level = logging.StreamHandler(), logger.level  # one JSON line each, as it is
-    logger.addHandler(handler)
-    if level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
+    handler = None
+    if all(isinstance(one, logging.NullHandler) for one in set_up):
+        handler = logging.StreamHandler()  # one JSON line each, as it is
+        logger.addHandler(handler)
+        if level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        if handler is not None:
+            logger.removeHandler(handler)
         logger.setLevel(level)
