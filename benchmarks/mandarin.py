@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import texts_zh
+from engine_time import time_engine
 from uncut import ADDONS, Uncut
 
 import voxstack
@@ -46,32 +47,12 @@ class Counting:
         return block
 
     def net(self, name, net):
-        return _Counted(net, self)
+        if net.spec.state:
+            time_engine(net, self.add)
+        return net
 
-
-class _Counted:
-    def __init__(self, net, watch) -> None:
-        self._net, self._watch = net, watch
-        self.spec, self.runtime, self.precision = net.spec, net.runtime, net.precision
-
-    def run(self, tensors):
-        return self._net.run(tensors)
-
-    def begin(self, tensors):
-        walk = self._net.begin(tensors)
-        run = walk._net._session.run_with_ort_values
-        watch = self._watch
-
-        class Session:
-            def run_with_ort_values(self, *arguments):
-                started = time.perf_counter()
-                result = run(*arguments)
-                watch.inside_s += time.perf_counter() - started
-                return result
-
-        net = type(walk._net)(walk._net.spec, Session(), 1)
-        walk._net = net
-        return walk
+    def add(self, seconds):
+        self.inside_s += seconds
 
 
 def frames_of(voice, ids: np.ndarray, seed: int):

@@ -8,6 +8,7 @@ import statistics
 import time
 
 import texts
+from engine_time import time_engine
 
 import voxstack
 
@@ -19,23 +20,23 @@ def main() -> None:
     voice = voxstack.load("joe", threads=1)
     spent = {"nets": 0.0, "phonemes": 0.0}
 
-    def timing(function, key):
-        def timed(*arguments, **keywords):
-            started = time.perf_counter()
-            try:
-                return function(*arguments, **keywords)
-            finally:
-                spent[key] += time.perf_counter() - started
-
-        return timed
+    def add(seconds, key="nets"):
+        spent[key] += seconds
 
     for net in voice.loaded.nets.values():
-        net._session.run = timing(net._session.run, "nets")
+        time_engine(net, add)
     front = voice.front
 
     class Timed:
         splitter = front.splitter
-        phonemize = staticmethod(timing(front.phonemize, "phonemes"))
+
+        @staticmethod
+        def phonemize(*arguments):
+            begun = time.perf_counter()
+            try:
+                return front.phonemize(*arguments)
+            finally:
+                add(time.perf_counter() - begun, "phonemes")
 
     voice.__dict__["front"] = Timed()
     shares = []
