@@ -11,6 +11,14 @@ from voxstack.engine.shared import SharedNets
 
 
 @pytest.fixture
+def no_other_addons(monkeypatch, tmp_path_factory) -> None:
+    """Look nowhere but where a test says."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.delenv("VOXSTACK_ADDONS", raising=False)
+
+
+@pytest.fixture
 def addons(tmp_path, monkeypatch) -> Path:
     """A folder with the vocoder of the toy voices, for voices to be put in; no other test has their nets."""
     monkeypatch.setattr("voxstack.engine.nets.SHARED", SharedNets())

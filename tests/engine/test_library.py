@@ -11,17 +11,9 @@ from voxstack.core.errors import AddonError, ConfigError, RequestError
 from voxstack.engine.library import find_addon, folders, installed
 from voxstack.stack.addon import addon_paths, pack
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("no_other_addons")]
 
 ADDONS = Path(__file__).parents[2] / "examples" / "addons"
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path_factory):
-    """Look nowhere but where a test says."""
-    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
-    monkeypatch.delenv("VOXSTACK_ADDONS", raising=False)
 
 
 @pytest.fixture
