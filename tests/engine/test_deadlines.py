@@ -1,6 +1,7 @@
 """Deadlines are called in the order in which they are due, by one thread."""
 
 import gc
+import os
 import threading
 import time
 import weakref
@@ -80,3 +81,26 @@ def test_deadlines_that_are_forgotten_end_their_thread():
     del deadlines
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_deadlines_come_in_a_fork_made_at_any_moment():
+    """In the child nobody lets go of the lock that the parent's thread was about to take."""
+    for _ in range(20):
+        deadlines = Deadlines()
+        asked = [deadlines.at(time.monotonic() + NEVER_S, gc.collect) for _ in range(8)]
+        dropping = [threading.Thread(target=deadlines.drop, args=(one,)) for one in asked]
+        for thread in dropping:
+            thread.start()
+        for thread in dropping:
+            thread.join()
+        child = os.fork()
+        if child == 0:
+            deadlines.drop(deadlines.at(time.monotonic() + NEVER_S, gc.collect))
+            time.sleep(0.001)
+            ended = threading.Event()
+            deadlines.at(time.monotonic(), ended.set)
+            os._exit(0 if ended.wait(PATIENCE_S) else 7)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        deadlines.close()

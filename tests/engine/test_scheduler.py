@@ -332,6 +332,28 @@ def test_one_that_fails_does_not_spoil_what_is_run_with_it(busy):
     assert keeper.log == ["keeper", "a+b+c", "a", "b", "c"]
 
 
+def test_one_that_hangs_once_its_batch_has_failed_holds_up_nobody_who_was_run_with_it():
+    """Whoever comes first of those run as one waits for the others no longer, nor they for it."""
+    lane, log = Lane(2), []
+    keepers = [Gated(name, log, is_open=False) for name in "xy"]
+    kept = [Asked(lane, keeper) for keeper in keepers]
+    for keeper in keepers:
+        assert keeper.began.wait(SOON_S)
+    works = [Gated(name, log, key=7, most=8) for name in "abc"]
+    hanging, failing, _ = works
+    failing.error = NetError("failed")
+    hanging.gate.clear()
+    hanging.together = lambda works: failing.alone()
+    asked = queued(lane, works)
+    for keeper in keepers:
+        keeper.gate.set()
+    assert [one.outcome() for one in asked[1:]] == [failing.error, "C"]
+    assert asked[0].is_alive()
+    hanging.gate.set()
+    assert [one.outcome() for one in (*kept, asked[0])] == ["X", "Y", "A"]
+    assert lane.state == LaneState(running=0, waiting=0)
+
+
 def test_a_fault_in_a_batch_reaches_everybody(busy):
     lane, keeper = busy
     works = [Gated(name, key=7, most=8) for name in "ab"]

@@ -28,16 +28,25 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._asked: queue.SimpleQueue[Deadline | None] = queue.SimpleQueue()
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._take_a_queue()
+
+    def _take_a_queue(self) -> None:
+        self._asked: queue.SimpleQueue[Deadline | None] = queue.SimpleQueue()
         self._end = weakref.finalize(self, self._asked.put, None)
 
     def at(self, due_s: float, act: Callable[[], None]) -> Deadline:
         """Call `act`, which must be quick, at a time; return what `drop` takes."""
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():  # this process may be a fork
+            if self._thread is not None and not self._thread.is_alive():
+                # This process is a fork, and the thread may have been about to take the queue's lock: who
+                # takes it in a process without that thread is never woken.
+                self._end.detach()
+                self._take_a_queue()
+                self._thread = None
+            if self._thread is None:
                 self._thread = threading.Thread(
                     target=_wait, args=(self._asked,), name="voxstack-deadlines", daemon=True
                 )

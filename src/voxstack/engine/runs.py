@@ -4,7 +4,7 @@ import contextvars
 import math
 import threading
 import time
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -65,9 +65,15 @@ class Run:
     is_granted: bool = False
     is_over: bool = False
     is_lost: bool = False
+    goes_alone: bool = False
     fellows: "list[Run]" = field(default_factory=list["Run"])
     result: Any = None
     error: BaseException | None = None
+
+    @property
+    def key(self) -> Hashable | None:
+        """What it has in common with those it may be run with; None once such a batch has failed."""
+        return None if self.goes_alone else self.work.key
 
     def rank(self, now: float) -> tuple[int, float]:
         """Return what sorts runs, the most urgent first."""
@@ -97,25 +103,28 @@ class Run:
         self.woken.set()
 
 
-def execute(run: Run) -> None:
-    """Run a work, and its fellows with it; each gets what it gave or raised."""
-    runs = [run, *run.fellows]
-    if len(runs) > 1:
+def execute(run: Run, part: Callable[[Run], None]) -> None:
+    """Run a work, and its fellows with it; each gets what it gave or raised.
+
+    In:       part  puts a run's fellows back in line, each to be run alone: one of the batch failed, and who
+                    is at fault, or what else becomes of that one, is nothing to the others
+    """
+    if run.fellows:
+        runs = [run, *run.fellows]
         try:
             with _shared_scope(runs):
                 results = run.work.together([each.work for each in runs])
-            for each, result in zip(runs, results, strict=True):
-                each.give(result)
         except VoxstackError:
-            pass  # one of them is at fault, or all were cancelled: each learns it alone
+            part(run)
         except BaseException as error:  # noqa: BLE001 - raised again in the requests' own threads
             for each in runs:
                 each.give(error=error)
             return
         else:
+            for each, result in zip(runs, results, strict=True):
+                each.give(result)
             return
-    for each in runs:
-        each.context.run(_alone, each)
+    run.context.run(_alone, run)
 
 
 def _alone(run: Run) -> None:

@@ -108,7 +108,7 @@ class Lane:
             self._wait(run)
         if run.is_granted:
             try:
-                execute(run)
+                execute(run, self._part)
             finally:
                 self._release(run)
         if run.error is not None:
@@ -246,23 +246,30 @@ class Lane:
         its weights twice: they gather until that run is over. What is urgent does not wait for a thread
         that stands back.
         """
-        urgent = {run.work.key for run in self._running if run.is_granted} - {None}
-        others = {run.work.key for run in self._running} - {None}
-        return [
-            run for run in self._waiting if run.work.key not in (others if run.is_patient(now) else urgent)
-        ]
+        urgent = {run.key for run in self._running if run.is_granted} - {None}
+        others = {run.key for run in self._running} - {None}
+        return [run for run in self._waiting if run.key not in (others if run.is_patient(now) else urgent)]
 
     def _choose(self, run: Run, now: float) -> None:
         """Take a run out of those that wait, and its fellows, which are run with it as one batch."""
         self._waiting.remove(run)
-        key = run.work.key
+        key = run.key
         if key is None:
             return
-        alike = [other for other in self._waiting if other.work.key == key]
+        alike = [other for other in self._waiting if other.key == key]
         alike.sort(key=lambda other: other.rank(now))
         run.fellows = alike[: run.work.most - 1]
         for fellow in run.fellows:
             self._waiting.remove(fellow)
+
+    def _part(self, run: Run) -> None:
+        """Put the fellows of a run back in line, each to be run alone, but for those who have gone."""
+        with self._lock:
+            fellows, run.fellows = run.fellows, []
+            for fellow in fellows:
+                fellow.goes_alone = True
+            self._waiting.extend(fellow for fellow in fellows if not fellow.is_over)
+            self._hand_out()
 
     def _serve_patient(self) -> None:
         """Run what is patient, in a thread of low priority."""
@@ -270,7 +277,7 @@ class Lane:
         while True:
             with self._lock:
                 run = self._next_patient()
-            execute(run)
+            execute(run, self._part)
             if run.is_lost:
                 return
             self._release(run)
