@@ -15,7 +15,7 @@ import click
 from voxstack.cli import options
 from voxstack.cli.text_file import TextFile
 from voxstack.core.errors import RequestError
-from voxstack.testing.load.playback import BUFFER_MS
+from voxstack.testing.load.listener import BUFFER_MS
 
 if TYPE_CHECKING:
     from voxstack.engine.nets import Running

@@ -70,7 +70,7 @@ def command(
     _check_hearers(out, marks, play=play, is_json=is_json)
     spoken = _text(text, file)
     from voxstack.cli.mark_file import MarkFile
-    from voxstack.cli.playback import Player
+    from voxstack.cli.player import Player
     from voxstack.engine.audio import AudioFile
     from voxstack.engine.voice import open_voice
 

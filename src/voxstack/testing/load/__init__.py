@@ -1,7 +1,7 @@
 """Measure voices and servers under load: many listeners at once, in a closed loop."""
 
 from voxstack.testing.load.closed_loop import Load, run_load, warm_up
-from voxstack.testing.load.playback import Heard, hear
+from voxstack.testing.load.listener import Heard, hear
 from voxstack.testing.load.report import LoadReport
 from voxstack.testing.load.search import most_streams
 from voxstack.testing.load.server import Refused, SpeechServer

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from voxstack.core.errors import RequestError, VoxstackError
-from voxstack.testing.load.playback import BUFFER_MS, Clock, Heard, Pace, WallClock, hear
+from voxstack.testing.load.listener import BUFFER_MS, Clock, Heard, Pace, WallClock, hear
 from voxstack.testing.load.report import LoadReport
 from voxstack.testing.load.targets import Target
 

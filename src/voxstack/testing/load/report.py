@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from voxstack.testing.load.playback import Heard
+from voxstack.testing.load.listener import Heard
 
 __all__ = ["LoadReport"]
 
