@@ -7,33 +7,32 @@ runs in a process of its own. At real-time pace a run lasts as long as the texts
 half an hour, and with --find (how many streams are carried) more than one; --quick speaks three texts only.
 """
 
-import argparse
 import json
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
+import engines_in_turn
 import peers_under_load
+from engines_in_turn import shown
 
-from voxstack.testing.load import ENGLISH, Load, most_streams, run_load, warm_up
+from voxstack.testing.load import Load, Target, most_streams, run_load
 
 WITHIN_MS = 250
 OURS, OURS_FAST = "voxstack", "voxstack fast"
-QUICK_TEXTS = 3
 BUSY = 8
 """Streams at which throughput is compared."""
 
 
 def measure(options) -> dict:
-    """Measure one engine in this process; return its row, or the number of streams it carries."""
-    texts = ENGLISH[:QUICK_TEXTS] if options.quick else ENGLISH
+    """Measure one engine in this process; return its row, or without a number of streams how many it carries."""
     target = peers_under_load.ENGINES[options.engine](Path(options.folder), options.peer_threads)
-    for text in texts:
-        warm_up(target, text)
-    if not options.find:
-        ramp_s = options.ramp_s if options.pace == "realtime" else 0.0
-        return run_load(target, texts, Load(options.at, options.rounds, options.pace, ramp_s=ramp_s)).row()
+    if options.at is None:
+        return {"streams_carried": carried(options, target)}
+    return engines_in_turn.measured(options, target)
+
+
+def carried(options, target: Target) -> int:
+    texts = engines_in_turn.warmed(options, target)
 
     def carries(streams: int) -> bool:
         report = run_load(target, texts, Load(streams, options.rounds, ramp_s=options.ramp_s))
@@ -42,21 +41,7 @@ def measure(options) -> dict:
         print(f"  {options.engine}, {streams} streams: {told}", file=sys.stderr)
         return report.is_carried(within_ms=WITHIN_MS)
 
-    return {"streams_carried": most_streams(carries)}
-
-
-def ask(options, engine: str, folder: str, *words: str) -> dict | None:
-    """Measure an engine in a process of its own; say why if it cannot be done."""
-    command = [sys.executable, __file__, "--engine", engine, "--folder", folder, *words]
-    command += ["--rounds", str(options.rounds), "--peer-threads", str(options.peer_threads)]
-    command += ["--ramp-s", str(options.ramp_s)]
-    command += ["--quick"] if options.quick else []
-    print(f"{engine}: {' '.join(words)}", file=sys.stderr)
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=None, text=True, check=False)
-    if done.returncode:
-        print(f"{engine}: left out, see above", file=sys.stderr)
-        return None
-    return json.loads(done.stdout.splitlines()[-1])
+    return most_streams(carries)
 
 
 def table(rows: dict) -> None:
@@ -67,11 +52,11 @@ def table(rows: dict) -> None:
     for (pace, streams, engine), row in rows.items():
         times = [row[name] for name in ("first_audio_p50_ms", "first_audio_p95_ms", "first_audio_p99_ms")]
         times.append(row["inter_chunk_p95_ms"])
-        cells = ["-" if time is None else f"{time:.0f} ms" for time in times]
-        dry = "-" if row["underruns_percent"] is None else f"{row['underruns_percent']:.0f} %"
+        cells = [shown(time, "ms") for time in times]
+        dry, peak = shown(row["underruns_percent"], "%"), shown(row["peak_rss_mb"], "MB")
         print(
             f"| {pace} | {streams} | {engine} | {' | '.join(cells)} | {row['audio_s_per_s']:.1f} | {dry} "
-            f"| {row['errors']} of {row['requests']} | {row['peak_rss_mb']:.0f} MB |"
+            f"| {row['errors']} of {row['requests']} | {peak} |"
         )
 
 
@@ -119,52 +104,23 @@ def aims(rows: dict, carried: dict, engines: list[str], counts: list[int]):
         yield "streams carried : best peer", ratio(carried.get(OURS), most, least=1.5)
 
 
-def measure_all(options, engines: list[str], counts: list[int]) -> tuple[dict, dict]:
-    """Return rows by pace, streams and engine, and streams carried by engine; drop engines that cannot run."""
-    rows, carried = {}, {}
-    with tempfile.TemporaryDirectory() as folder:
-        for pace, streams in [*(("realtime", number) for number in counts), ("fast", 1), ("fast", BUSY)]:
-            for engine in list(engines):
-                row = ask(options, engine, folder, "--pace", pace, "--at", str(streams))
-                if row is None:
-                    engines.remove(engine)
-                else:
-                    rows[pace, streams, engine] = row
-        for engine in engines if options.find else ():
-            found = ask(options, engine, folder, "--find")
-            if found is not None:
-                carried[engine] = found["streams_carried"]
-    return rows, carried
+def measured_aims(*all_of_it):
+    """Yield those aims for which all was measured."""
+    for name, found in aims(*all_of_it):
+        if found is not None:
+            yield name, *found
 
 
-def parsed():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--streams", default="1,4,8")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument(
-        "--ramp-s", type=float, default=5.0, help="over which the listeners come; 0: all at once"
-    )
-    parser.add_argument("--quick", action="store_true", help="three texts only")
-    parser.add_argument("--find", action="store_true", help="find how many streams each carries, too")
-    parser.add_argument("--engines", default=",".join(peers_under_load.ENGINES))
-    parser.add_argument("--peer-threads", type=int, default=1, help="of one net run of a peer")
-    parser.add_argument("--json", action="store_true")
-    for inner in ("--engine", "--folder", "--pace"):
-        parser.add_argument(inner, help=argparse.SUPPRESS)
-    parser.add_argument("--at", type=int, help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def main() -> None:
-    options = parsed()
-    if options.engine:
-        print(json.dumps(measure(options)))
-        return
-    engines = [name.strip() for name in options.engines.split(",")]
-    counts = [int(number) for number in options.streams.split(",")]
-    rows, carried = measure_all(options, engines, counts)
+def measure_all(options, folder: str) -> None:
+    """Measure what was asked for and print it."""
+    engines = engines_in_turn.chosen(options, peers_under_load.ENGINES)
+    loads = [*(("realtime", number) for number in options.counts), ("fast", 1), ("fast", BUSY)]
+    rows = dict(engines_in_turn.in_turn(engines, folder, loads))
+    carried = {}
+    for engine in engines if options.find else ():
+        found = engines_in_turn.ask(engine, folder, "--find")
+        if found is not None:
+            carried[engine] = found["streams_carried"]
     if options.json:
         found = [{"engine": engine, "pace": pace, **row} for (pace, _, engine), row in rows.items()]
         print(json.dumps({"loads": found, "streams_carried": carried}))
@@ -172,11 +128,16 @@ def main() -> None:
     table(rows)
     for engine, streams in carried.items():
         print(f"\n{engine} carries {streams} streams (p95 below {WITHIN_MS} ms, no underrun)")
-    print("\n| to be reached | measured | aim | |\n| --- | --- | --- | --- |")
-    for name, found in aims(rows, carried, engines, counts):
-        if found is not None:
-            value, aim, is_good = found
-            print(f"| {name} | {value} | {aim} | {'yes' if is_good else '**no**'} |")
+    engines_in_turn.aims_table("to be reached", measured_aims(rows, carried, engines, options.counts))
+
+
+def main() -> None:
+    parser = engines_in_turn.parser_of(
+        __doc__, counted="--streams", counts="1,4,8", engines=peers_under_load.ENGINES
+    )
+    parser.add_argument("--find", action="store_true", help="find how many streams each carries, too")
+    parser.add_argument("--peer-threads", type=int, default=1, help="of one net run of a peer")
+    engines_in_turn.run(parser.parse_args(), measure, measure_all)
 
 
 if __name__ == "__main__":

@@ -8,23 +8,20 @@ Which servers, and how they are run, is said in servers.py. At real-time pace a 
 all together a quarter of an hour, as often as `--repeats` says, of which medians are shown. --quick speaks three texts only.
 """
 
-import argparse
 import itertools
 import json
 import statistics
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
+import engines_in_turn
 import servers
+from engines_in_turn import measured, shown
 
-from voxstack.testing.load import ENGLISH, Load, VoiceTarget, run_load, warm_up
+from voxstack.testing.load import VoiceTarget
 
 REFERENCE, OURS = "in-process", ("voxstack-pcm", "voxstack-wav")
 PEERS = ("piper-http", "wyoming-piper")
 ENGINES = (REFERENCE, *OURS, *PEERS)
-QUICK_TEXTS = 3
 MORE, MORE_MS, MORE_BUSY = 1.15, 5.0, 1.3
 """First audio over HTTP may be so much later: at one client by a factor and by ms, at several by a factor."""
 
@@ -44,45 +41,6 @@ def measure(options) -> dict:
         return row | {"peak_rss_mb": server.peak_rss_mb}
 
 
-def measured(options, target) -> dict:
-    texts = ENGLISH[:QUICK_TEXTS] if options.quick else ENGLISH
-    for text in texts:
-        warm_up(target, text)
-    ramp_s = options.ramp_s if options.pace == "realtime" else 0.0
-    return run_load(target, texts, Load(options.at, options.rounds, options.pace, ramp_s=ramp_s)).row()
-
-
-def ask(options, engine: str, folder: str, pace: str, clients: int) -> dict | None:
-    """Measure an engine in a process of its own; say why if it cannot be done."""
-    command = [sys.executable, __file__, "--engine", engine, "--folder", folder, "--pace", pace]
-    command += ["--at", str(clients), "--rounds", str(options.rounds), "--ramp-s", str(options.ramp_s)]
-    command += ["--quick"] if options.quick else []
-    print(f"{engine}: {pace}, {clients}", file=sys.stderr)
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=None, text=True, check=False)
-    if done.returncode:
-        print(f"{engine}: left out, see above", file=sys.stderr)
-        return None
-    row = json.loads(done.stdout.splitlines()[-1])
-    for text, times in row["error_texts"].items():
-        print(f"{engine}: {times} × {text}", file=sys.stderr)
-    return row
-
-
-def measure_all(options, engines: list[str], counts: list[int]) -> dict:
-    """Return lists of rows, one a repeat, by pace, clients and engine; drop engines that cannot run."""
-    rows: dict = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for repeat in range(options.repeats):
-            for pace, clients in [(pace, number) for pace in ("realtime", "fast") for number in counts]:
-                for engine in engines[::-1] if repeat % 2 else list(engines):
-                    row = ask(options, engine, folder, pace, clients)
-                    if row is None:
-                        engines.remove(engine)
-                    else:
-                        rows.setdefault((pace, clients, engine), []).append(row)
-    return rows
-
-
 def middle(rows: list[dict], name: str) -> float | None:
     """Return the median of the repeats."""
     values = [row[name] for row in rows if row[name] is not None]
@@ -94,13 +52,12 @@ def table(rows: dict) -> None:
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for (pace, clients, engine), found in rows.items():
         times = [middle(found, name) for name in (P50, P95, "first_audio_p99_ms")]
-        cells = ["-" if time is None else f"{time:.0f} ms" for time in times]
-        dry, peak = middle(found, "underruns_percent"), middle(found, "peak_rss_mb")
+        cells = [shown(time, "ms") for time in times]
+        dry, peak = shown(middle(found, "underruns_percent"), "%"), shown(middle(found, "peak_rss_mb"), "MB")
         failed, asked = (sum(row[name] for row in found) for name in ("errors", "requests"))
         print(
             f"| {pace} | {clients} | {engine} | {' | '.join(cells)} | {middle(found, THROUGHPUT):.1f} "
-            f"| {'-' if dry is None else f'{dry:.0f} %'} | {failed} of {asked} "
-            f"| {'-' if peak is None else f'{peak:.0f} MB'} |"
+            f"| {dry} | {failed} of {asked} | {peak} |"
         )
 
 
@@ -147,35 +104,14 @@ def ratios(rows: dict, counts: list[int]):
         yield from side_by_side(rows, engine, peer, counts, name)
 
 
-def parsed():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--clients", default="1,8")
-    parser.add_argument("--rounds", type=int, default=1, help="of all texts, for each client")
-    parser.add_argument("--repeats", type=int, default=1, help="of the whole measurement")
-    parser.add_argument(
-        "--ramp-s", type=float, default=5.0, help="over which the clients come; 0: all at once"
-    )
-    parser.add_argument("--quick", action="store_true", help="three texts only")
-    parser.add_argument("--engines", default=",".join(ENGINES))
-    parser.add_argument("--json", action="store_true")
-    for inner in ("--engine", "--folder", "--pace"):
-        parser.add_argument(inner, help=argparse.SUPPRESS)
-    parser.add_argument("--at", type=int, help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def main() -> None:
-    options = parsed()
-    if options.engine:
-        print(json.dumps(measure(options)))
-        return
-    engines = [name.strip() for name in options.engines.split(",")]
-    if unknown := [name for name in engines if name not in ENGINES]:
-        sys.exit(f"--engines: got '{unknown[0]}', want some of {', '.join(ENGINES)}")
-    counts = [int(number) for number in options.clients.split(",")]
-    rows = measure_all(options, engines, counts)
+def measure_all(options, folder: str) -> None:
+    """Measure what was asked for, each load as often as it says, and print it."""
+    engines = engines_in_turn.chosen(options, ENGINES)
+    loads = [(pace, number) for pace in ("realtime", "fast") for number in options.counts]
+    rows: dict = {}
+    for repeat in range(options.repeats):
+        for key, row in engines_in_turn.in_turn(engines, folder, loads, is_backwards=repeat % 2 == 1):
+            rows.setdefault(key, []).append(row)
     if options.json:
         found = [
             {"engine": engine, "pace": pace, "repeat": number, **row}
@@ -185,9 +121,13 @@ def main() -> None:
         print(json.dumps({"loads": found}))
         return
     table(rows)
-    print("\n| compared | measured | aim | |\n| --- | --- | --- | --- |")
-    for name, value, aim, is_good in ratios(rows, counts):
-        print(f"| {name} | {value} | {aim} | {'' if is_good is None else 'yes' if is_good else '**no**'} |")
+    engines_in_turn.aims_table("compared", ratios(rows, options.counts))
+
+
+def main() -> None:
+    parser = engines_in_turn.parser_of(__doc__, counted="--clients", counts="1,8", engines=ENGINES)
+    parser.add_argument("--repeats", type=int, default=1, help="of the whole measurement")
+    engines_in_turn.run(parser.parse_args(), measure, measure_all)
 
 
 if __name__ == "__main__":
