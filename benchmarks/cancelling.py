@@ -35,7 +35,7 @@ class Watched:
 
     def has(self, scope: CancelScope) -> bool:
         with self._lane._lock:
-            runs = [*self._lane._running, *self._lane._waiting]
+            runs = [*self._lane._turns.running, *self._lane._turns.waiting]
             return any(run.scope is not None and run.scope.outermost is scope for run in runs)
 
 

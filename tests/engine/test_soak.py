@@ -449,7 +449,7 @@ def test_the_soak_itself(addons, put, lane, gate):
     assert settles(lambda: service.at_work == service.admission.at_work == service.admission.queued == 0)
     assert not any(row.leases for row in service.voices.states())
     assert lane.state == LaneState(running=0, waiting=0)
-    assert (lane._free, lane._free_for_patient) == (lane.units, lane.units)
+    assert (lane._turns.free, lane._turns.free_for_patient) == (lane.units, lane.units)
     assert service.close(drain_s=0) == 0
     assert service.voices.in_use_bytes == 0
     own_workers = lane.units + HANGS

@@ -26,6 +26,7 @@ from voxstack.engine.cores import cores
 from voxstack.engine.playback import Playback
 from voxstack.engine.priority import stand_back
 from voxstack.engine.runs import Run, Work, execute
+from voxstack.engine.turns import Turns
 
 __all__ = ["Lane", "LaneState", "give_up_hung", "lane_of"]
 
@@ -65,10 +66,7 @@ class Lane:
         """Forget all runs and threads: they are not those of this process, which was forked just now."""
         self._lock = threading.Lock()
         self._patient_came = threading.Condition(self._lock)
-        self._waiting: list[Run] = []
-        self._running: set[Run] = set()
-        self._free = self.units
-        self._free_for_patient = self.units
+        self._turns = Turns(self.units)
         self._workers = 0
         self._idle_workers = 0
         self._is_closed = False
@@ -76,7 +74,7 @@ class Lane:
     @property
     def state(self) -> LaneState:
         with self._lock:
-            return LaneState(len(self._running), len(self._waiting))
+            return LaneState(len(self._turns.running), len(self._turns.waiting))
 
     def run(self, work: Work, *, threads: int = 1) -> Any:
         """Return what a work gives, run when it is its turn.
@@ -96,13 +94,7 @@ class Lane:
         with self._lock:
             if self._is_closed:
                 raise Cancelled(ENDING)
-            is_alone = self.units > 1 and not self._running and not self._waiting
-            self._waiting.append(run)
-            if is_alone and run.is_patient(run.came):
-                # It spares itself the way to another thread; whoever comes meanwhile finds all units free.
-                run.threads = 0
-                self._choose(run, run.came)
-                self._grant(run)
+            self._turns.come(run, time.monotonic())
             self._hand_out()
         if not run.is_granted:
             self._wait(run)
@@ -133,27 +125,15 @@ class Lane:
     def _withdraw(self, run: Run) -> None:
         """Let a run go whose stream was closed while it waited."""
         with self._lock:
-            if run in self._waiting:
-                self._waiting.remove(run)
+            if run in self._turns.waiting:
+                self._turns.waiting.remove(run)
                 run.give(error=Cancelled("the stream was closed"))
 
     def _turn_down(self, run: Run) -> None:
-        """Give back a turn that nobody takes; those who would have been run with it wait again."""
         with self._lock:
             if not run.is_lost:
-                self._waiting.extend(run.fellows)
-                self._end(run)
-
-    def _grant(self, run: Run) -> None:
-        """Give a run its units: its own thread runs it."""
-        run.is_granted = True
-        self._free -= run.threads
-        self._start(run)
-        run.woken.set()
-
-    def _start(self, run: Run) -> None:
-        run.began = time.monotonic()
-        self._running.add(run)
+                self._turns.turn_down(run)
+                self._hand_out()
 
     def _release(self, run: Run) -> None:
         with self._lock:
@@ -162,11 +142,7 @@ class Lane:
 
     def _end(self, run: Run) -> None:
         """Take back what a run was given, and hand it out again; the lock is held."""
-        self._running.discard(run)
-        if run.is_granted:
-            self._free += run.threads
-        else:
-            self._free_for_patient += run.threads
+        self._turns.end(run)
         self._hand_out()
 
     def give_up_hung(self) -> None:
@@ -177,8 +153,7 @@ class Lane:
         fewer streams, the more of its threads are stuck.
         """
         with self._lock:
-            now = time.monotonic()
-            hung = [run for run in self._running if now - run.began > self._hung_s]
+            hung = self._turns.begun_before(time.monotonic() - self._hung_s)
             for run in hung:
                 run.is_lost = True
                 if not run.is_granted:
@@ -196,8 +171,8 @@ class Lane:
         ending = Cancelled(ENDING)
         with self._lock:
             self._is_closed = True
-            waiting, self._waiting = self._waiting, []
-            runs = [each for run in (*waiting, *self._running) for each in (run, *run.fellows)]
+            waiting, self._turns.waiting = self._turns.waiting, []
+            runs = [each for run in (*waiting, *self._turns.running) for each in (run, *run.fellows)]
         for run in waiting:
             run.give(error=ending)
         for run in runs:
@@ -209,66 +184,27 @@ class Lane:
 
     def _hand_out(self) -> None:
         """Give free units to the most urgent of those that wait; wake a worker if the rest is patient."""
-        self._hand_out_urgent()
-        if not self._ready(time.monotonic()):
+        self._turns.grant_urgent(time.monotonic())
+        if not self._turns.ready(time.monotonic()):
             return
         if self._idle_workers:
             self._patient_came.notify()
         elif self._workers < self.units:
             self._add_worker()
 
-    def _hand_out_urgent(self) -> None:
-        now = time.monotonic()
-        while ready := self._ready(now):
-            first = min(ready, key=lambda run: run.rank(now))
-            if first.is_patient(now) or first.threads > self._free:
-                return
-            self._choose(first, now)
-            self._grant(first)
-
     def _add_worker(self) -> None:
         worker = threading.Thread(target=self._serve_patient, name=f"voxstack-{self._name}", daemon=True)
         try:
             worker.start()
         except RuntimeError:  # the machine has no more threads: what can wait runs in its own
-            now = time.monotonic()
-            first = min(self._ready(now), key=lambda run: run.rank(now))
-            if not self._workers and first.threads <= self._free:
-                self._choose(first, now)
-                self._grant(first)
+            if not self._workers:
+                self._turns.grant_first(time.monotonic())
         else:
             self._workers += 1
 
-    def _ready(self, now: float) -> list[Run]:
-        """Return those that wait, but for what could have been run as one with a run at work.
-
-        Running such things together is quicker than running them on two cores, where their net reads all
-        its weights twice: they gather until that run is over. What is urgent does not wait for a thread
-        that stands back.
-        """
-        urgent = {run.key for run in self._running if run.is_granted} - {None}
-        others = {run.key for run in self._running} - {None}
-        return [run for run in self._waiting if run.key not in (others if run.is_patient(now) else urgent)]
-
-    def _choose(self, run: Run, now: float) -> None:
-        """Take a run out of those that wait, and its fellows, which are run with it as one batch."""
-        self._waiting.remove(run)
-        key = run.key
-        if key is None:
-            return
-        alike = [other for other in self._waiting if other.key == key]
-        alike.sort(key=lambda other: other.rank(now))
-        run.fellows = alike[: run.work.most - 1]
-        for fellow in run.fellows:
-            self._waiting.remove(fellow)
-
     def _part(self, run: Run) -> None:
-        """Put the fellows of a run back in line, each to be run alone, but for those who have gone."""
         with self._lock:
-            fellows, run.fellows = run.fellows, []
-            for fellow in fellows:
-                fellow.goes_alone = True
-            self._waiting.extend(fellow for fellow in fellows if not fellow.is_over)
+            self._turns.part(run)
             self._hand_out()
 
     def _serve_patient(self) -> None:
@@ -286,17 +222,11 @@ class Lane:
     def _next_patient(self) -> Run:
         """Wait for a run that is patient, and take it; the lock is held."""
         while True:
-            now = time.monotonic()
-            patient = [run for run in self._ready(now) if run.is_patient(now)]
-            if patient:
-                first = min(patient, key=lambda run: run.rank(now))
-                if first.threads <= self._free_for_patient:
-                    self._choose(first, now)
-                    self._free_for_patient -= first.threads
-                    self._start(first)
-                    return first
+            run = self._turns.take_patient(time.monotonic())
+            if run is not None:
+                return run
             # What was patient when it woke this thread may be urgent by now, and nobody else looks at it.
-            self._hand_out_urgent()
+            self._turns.grant_urgent(time.monotonic())
             self._idle_workers += 1
             self._patient_came.wait()
             self._idle_workers -= 1
