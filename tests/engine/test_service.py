@@ -464,7 +464,7 @@ def test_whatever_happens_in_whatever_order_nothing_is_held_at_the_end(open_serv
     service = open_service(streams=6, per_client=2)
     whole = {name: service.say(name, TEXT).samples for name in ("tone", "soft", "loud")}
     own = max(row.own_bytes for row in service.voices.states())
-    service.voices._budget_bytes = service.voices.in_use_bytes - own  # room for two of the three
+    service.voices._shelf.budget_bytes = service.voices.in_use_bytes - own  # room for two of the three
     refused = []
 
     def live(place):
@@ -483,8 +483,8 @@ def test_whatever_happens_in_whatever_order_nothing_is_held_at_the_end(open_serv
     assert is_idle(service)
     states = service.voices.states()
     assert {row.state for row in states} <= {"ready"}
-    assert service.voices.in_use_bytes <= service.voices._budget_bytes
+    assert service.voices.in_use_bytes <= service.voices._shelf.budget_bytes
     for row in states:
         service.voices.unload(row.name)
     assert service.voices.in_use_bytes == 0
-    assert service.voices._places == {}
+    assert service.voices._shelf.places == {}

@@ -339,7 +339,7 @@ class Soak:
                 (state.running <= 2 * self.lane.units, f"no more runs than units: {state}"),
                 (self.most_threads < 150, f"threads end: {self.most_threads}"),
                 (
-                    self.service.voices.in_use_bytes <= self.service.voices._budget_bytes,
+                    self.service.voices.in_use_bytes <= self.service.voices._shelf.budget_bytes,
                     "voices keep within the budget",
                 ),
             ]:
@@ -416,7 +416,7 @@ def test_the_soak_itself(addons, put, lane, gate):
     wanted["joe"] = versions(service, "joe", [lambda x=x: joe.put(x) for x in Joe.SPEEDS])
     own = max(row.own_bytes for row in service.voices.states() if row.name in TONES)
     service.voices.unload("loud")
-    service.voices._budget_bytes = service.voices.in_use_bytes + own // 2  # not all toys at once
+    service.voices._shelf.budget_bytes = service.voices.in_use_bytes + own // 2  # not all toys at once
     soak = Soak(service, wanted, lane, gate)
 
     # So that its nets stay, whatever is pushed out: else what is resident says nothing.

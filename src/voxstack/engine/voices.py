@@ -15,8 +15,9 @@ from voxstack.engine.finalizing import FinalizerLock
 from voxstack.engine.leases import Lease
 from voxstack.engine.library import installed
 from voxstack.engine.on_disk import OnDisk, look
-from voxstack.engine.places import Loading, Place, Reloaded, Version, VoiceState, again, no_room, state_of
-from voxstack.engine.room import Room, Weights
+from voxstack.engine.places import Loading, Place, Reloaded, Version, VoiceState, again
+from voxstack.engine.room import Weights
+from voxstack.engine.shelf import AGAIN_S, Shelf
 from voxstack.engine.telemetry import Telemetry
 from voxstack.engine.voice import Voice, open_voice, run_as
 
@@ -27,9 +28,6 @@ BROKEN_S = 5.0
 
 LONGEST_NAME = 200
 """Characters of a voice's name, or of a client's word that is repeated to him."""
-
-AGAIN_S = 5.0
-"""When to ask again for a voice that found no memory, in seconds: as long as a short stream lasts."""
 
 
 class Voices:
@@ -64,13 +62,10 @@ class Voices:
         # Many requests keep the cores busy by themselves: a run of one thread each is the least work in all.
         self._running = replace(running, unsaid_threads=1)
         self._telemetry = telemetry
-        self._budget_bytes = budget_bytes
         self._clock = clock
         # Guards all below, for moments only: nothing is loaded, read or freed under it.
         self._lock = FinalizerLock()
-        self._places: dict[str, Place] = {}
-        self._leaving: list[Version] = []
-        self._room = Room()
+        self._shelf = Shelf(budget_bytes, clock)
         self._is_closed = False
 
     def lease(self, name: str, *, timeout_s: float | None = None) -> Lease:
@@ -98,7 +93,7 @@ class Voices:
                 with self._lock:
                     loading.wanted -= 1
                     if loading.is_over and loading.error is None:  # just now
-                        self._give_back(loading.version)
+                        self._shelf.give_back(loading.version)
         if not is_there:
             raise DeadlineError(f"it was not loaded within {timeout_s:g} s", where=name)
         # Counted when the voice came, so that nothing could take it away since.
@@ -123,13 +118,7 @@ class Voices:
         Raises:   RequestError if it is not loaded
         """
         with self._lock:
-            place = self._places.get(name)
-            if place is None or (place.version is None and place.loading is None):
-                loaded = [other.name for other in self._places.values() if other.version]
-                raise RequestError(f"voice '{name}' is not loaded{suggest(name, loaded)}", where="voice")
-            if place.loading is not None:
-                place.loading.is_unwanted = True
-            gone = self._leave(place)
+            gone = self._shelf.unload(name)
         del gone  # frees it, with no lock held
 
     def reload(self, name: str) -> None:
@@ -156,7 +145,7 @@ class Voices:
         """
         now = look(self._folders)
         with self._lock:
-            changed = [place.name for place in self._places.values() if place.has_changed(now)]
+            changed = self._shelf.changed(now)
         done: list[str] = []
         faults: dict[str, VoxstackError] = {}
         for name in changed:
@@ -178,27 +167,18 @@ class Voices:
     def in_use_bytes(self) -> int:
         """Bytes of the files of all nets in memory, each net counted once."""
         with self._lock:
-            return self._room.in_use_bytes
+            return self._shelf.in_use_bytes
 
     def states(self) -> list[VoiceState]:
         """Return what there is of each voice: loaded, being loaded, leaving or broken; by name."""
         with self._lock:
-            now = self._clock()
-            versions = [(place.name, place, place.version) for place in self._places.values()]
-            leaving = [(version.name, None, version) for version in self._leaving]
-            rows = [
-                state_of(name, place, version, self._room, now) for name, place, version in versions + leaving
-            ]
-        return sorted(rows, key=lambda row: (row.name, row.state == "leaving"))
+            return self._shelf.states()
 
     def close(self) -> None:
         """Give no more leases, and unload each voice once its last one ends; safe twice."""
         with self._lock:
             self._is_closed = True
-            for place in tuple(self._places.values()):
-                if place.loading is not None:
-                    place.loading.is_unwanted = True
-            gone = [self._leave(place) for place in tuple(self._places.values())]
+            gone = self._shelf.unload_all()
         del gone
 
     def __enter__(self) -> Self:
@@ -207,14 +187,14 @@ class Voices:
     def __exit__(self, *unused: object) -> None:
         self.close()
 
-    # All below down to _begin is called with the lock held.
+    # The next three are called with the lock held, the others without it.
 
     def _place(self, name: str) -> Place:
         if self._is_closed:
             raise BusyError("the voices are closed", where=name, retry_after_s=AGAIN_S)
         if not isinstance(name, str) or len(name) > LONGEST_NAME:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RequestError(f"got {str(name)[:LONGEST_NAME]!r}, want a voice's name", where="voice")
-        return self._places.setdefault(name, Place(name))
+        return self._shelf.place(name)
 
     def _joined(self, place: Place) -> Loading:
         """Return the load of a place that has no version: the one in progress, or a new one."""
@@ -222,45 +202,18 @@ class Voices:
         loading.is_unwanted = False
         return loading
 
-    def _give_back(self, version: Version) -> None:
-        version.leases -= 1
-        version.used_s = self._clock()
-        if version.is_leaving and not version.leases:
-            self._leaving.remove(version)
-            self._room.drop(version.weights)
-
-    def _leave(self, place: Place) -> Version | None:
-        """Take a place's version out of it; return it, so that who holds the lock frees it afterwards."""
-        version, place.version = place.version, None
-        if place.loading is None:
-            self._places.pop(place.name, None)
-        if version is not None:
-            self._retire(version)
-        return version
-
-    def _retire(self, version: Version) -> None:
-        version.is_leaving = True
-        if version.leases:
-            self._leaving.append(version)
-        else:
-            self._room.drop(version.weights)
-
     def _begin(self, place: Place) -> Loading:
-        loading = place.loading = Loading(Version(place.name, self._running.name, used_s=self._clock()))
+        loading = self._shelf.begin(place, self._running.name)
         try:
             # One thread for each load, none for a voice: whoever waits can be called away, the load goes on.
             threading.Thread(target=self._load, args=(place, loading), name="voxstack-load-voice").start()
         except BaseException:
-            place.loading = None
-            if place.version is None:
-                del self._places[place.name]
+            self._shelf.forget(place)
             raise
         return loading
 
-    # All below is called without it.
-
     def _lease_of(self, version: Version) -> Lease:
-        return Lease(version, partial(self._lock.soon, partial(self._give_back, version)))
+        return Lease(version, partial(self._lock.soon, partial(self._shelf.give_back, version)))
 
     def _load(self, place: Place, loading: Loading) -> None:
         version = loading.version
@@ -278,9 +231,12 @@ class Voices:
             voice.warm_up()
             version.keep(voice, loading.seen)
         except BaseException as error:  # noqa: BLE001 - whoever waits raises it
-            self._failed(place, loading, error)
+            with self._lock:
+                self._shelf.failed(place, loading, error)
         else:
-            self._came(place, loading)
+            with self._lock:
+                gone = self._shelf.came(place, loading)
+            del gone  # frees it, with no lock held
 
     def _check_name(self, name: str, seen: OnDisk) -> None:
         """Refuse what is no name of an addon in the folders: a client's word must not be taken for a path."""
@@ -290,57 +246,8 @@ class Voices:
         names = [known for known, addon in good.items() if addon.config.takes is None]
         raise RequestError(f"no voice '{name}'{suggest(name, names)}", where="voice")
 
-    def _came(self, place: Place, loading: Loading) -> None:
-        version = loading.version
-        with self._lock:
-            old, place.loading, place.error = place.version, None, None
-            version.leases, version.used_s = loading.wanted, self._clock()
-            place.version = version
-            if old is not None:
-                self._retire(old)
-            gone = self._leave(place) if loading.is_unwanted else None
-            loading.end(None)
-        del old, gone
-
-    def _failed(self, place: Place, loading: Loading, error: BaseException) -> None:
-        with self._lock:
-            self._room.drop(loading.version.weights)
-            place.loading = None
-            is_known = place.version is not None or place.name in loading.seen
-            if is_known and isinstance(error, VoxstackError) and not isinstance(error, BusyError):
-                place.error, place.failed_s, place.tried = again(error), self._clock(), loading.seen
-            elif place.version is None:
-                self._places.pop(place.name, None)
-            loading.end(error)
-
     def _reserve(self, loading: Loading, weights: Weights) -> None:
         """Make room for nets that are about to be loaded; raise if there is none."""
-        version = loading.version
-        new = {key: size for key, size in weights.items() if key not in version.weights}
         with self._lock:
-            gone = self._make_room(version, new)
-            self._room.add(new)
-            version.weights.update(new)
+            gone = self._shelf.reserve(loading.version, weights)
         del gone  # frees them, with no lock held, before the new ones come
-
-    def _make_room(self, version: Version, new: Weights) -> list[Version | None]:
-        missing = self._room.missing_bytes(new)
-        over = 0 if self._budget_bytes is None else self._room.in_use_bytes + missing - self._budget_bytes
-        if over <= 0:
-            return []
-        idle = [
-            (place, place.version)
-            for place in self._places.values()
-            if place.version is not None and not place.version.leases and place.loading is None
-        ]
-        idle.sort(key=lambda item: item[1].used_s)
-        going = self._room.fewest([old.weights for _, old in idle], free_bytes=over, kept=new)
-        if going is None:
-            others = [
-                *(place.version for place in self._places.values() if place.version is not None),
-                *(place.loading.version for place in self._places.values() if place.loading is not None),
-                *self._leaving,
-            ]
-            budget_bytes = self._budget_bytes or 0
-            raise no_room(version, new, others, self._room, budget_bytes, retry_after_s=AGAIN_S)
-        return [self._leave(idle[place][0]) for place in going]
