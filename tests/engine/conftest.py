@@ -1,13 +1,18 @@
 """Share between tests of the engine: folders of toy voices whose sound can be told apart."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import make_tone
+from voxstack.engine import voices as voices_module
 from voxstack.engine.shared import SharedNets
+from voxstack.engine.voices import Voices
+
+PATIENCE_S = 20
 
 
 @pytest.fixture
@@ -41,3 +46,68 @@ def put(addons, monkeypatch) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def open_voices(addons, clock):
+    """Return what makes the voices of the folder."""
+    opened = []
+
+    def make(**options):
+        opened.append(Voices([addons], clock=clock, **options))
+        return opened[-1]
+
+    yield make
+    for voices in opened:
+        voices.close()
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The names of voices that were loaded, in order."""
+    names = []
+    real = voices_module.open_voice
+
+    def counted(name, *args, **options):
+        names.append(name)
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(voices_module, "open_voice", counted)
+    return names
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Hold up the loading of voices: `gate.reached` is set by the first, which waits for `gate.is_open`."""
+    return Gate(monkeypatch)
+
+
+class Gate:
+    def __init__(self, monkeypatch):
+        self.reached, self.is_open = threading.Event(), threading.Event()
+        self.held = None
+        real = voices_module.open_voice
+
+        def held_up(name, *args, **options):
+            voice = real(name, *args, **options)
+            if self.held in (None, name):
+                self.reached.set()
+                assert self.is_open.wait(PATIENCE_S)
+            return voice
+
+        monkeypatch.setattr(voices_module, "open_voice", held_up)

@@ -4,8 +4,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
-import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +12,11 @@ import click
 
 from voxstack.cli import options
 from voxstack.cli.text_file import TextFile
-from voxstack.core.errors import RequestError
 from voxstack.testing.load.listener import BUFFER_MS
 
 if TYPE_CHECKING:
     from voxstack.engine.nets import Running
-    from voxstack.testing.load import Load, LoadReport, Target
+    from voxstack.testing.load import LoadReport
 
 __all__ = ["command"]
 
@@ -124,15 +121,17 @@ def command(
     is_json: bool,
 ) -> int:
     _check(is_find, streams, pace, plot, url, api_key_env, running)
+    from voxstack.cli.bench_screen import progress_of, say_errors, table_of
+    from voxstack.cli.bench_targets import servers_to_measure, voices_to_measure
     from voxstack.testing.load import ENGLISH, InTurn, Load, most_streams, read_texts, run_load, warm_up
 
     texts = None if texts_file is None else read_texts(texts_file)
     ramp_s = (RAMP_S if pace == "realtime" else 0.0) if ramp_s is None else ramp_s
     with _drawing(plot) as draw:
         if url is None:
-            targets, facts = _voices(voices, running, folders, is_english=texts is None)
+            targets, facts = voices_to_measure(voices, running, folders, is_english=texts is None)
         else:
-            targets, facts = _servers(voices, url, model, api_key_env)
+            targets, facts = servers_to_measure(voices, url, model, api_key_env)
         texts = texts or ENGLISH
         for target in targets:
             warm_up(target, max(texts, key=len))
@@ -141,12 +140,12 @@ def command(
 
         def measure(number: int) -> "LoadReport":
             load = Load(number, rounds, pace, buffer_ms, ramp_s)
-            with _progress(load, texts) as progress:
+            with progress_of(load, texts) as progress:
                 report = run_load(target, texts, load, progress=progress)
             # Of a server elsewhere, this process is but the listeners.
             report = report if url is None else dataclasses.replace(report, peak_rss_mb=None)
             reports.append(report)
-            _say_errors(report)
+            say_errors(report)
             return report
 
         def carries(number: int) -> bool:
@@ -174,7 +173,7 @@ def command(
         }
         click.echo(json.dumps(said, ensure_ascii=False))
     else:
-        click.echo(_screen(reports))
+        click.echo(table_of(reports))
         if is_find:
             click.echo(f"carried  {carried} streams, p95 of first audio below {within_ms:g} ms, no underrun")
         if plot is not None:
@@ -214,92 +213,3 @@ def _drawing(plot: Path | None) -> Generator[Callable[[Sequence["LoadReport"], s
     require_matplotlib("--plot")
     with TextFile(plot) as file:
         yield lambda reports, title: file.write(first_audio_plot(reports, title=title))
-
-
-def _voices(
-    names: Sequence[str], running: "Running", folders: tuple[Path, ...], *, is_english: bool
-) -> tuple[list["Target"], list[dict[str, Any]]]:
-    """Load voices; raise RequestError if one cannot speak the texts."""
-    from voxstack.engine.voice import open_voice
-    from voxstack.testing.load import VoiceTarget
-
-    targets: list[Target] = []
-    facts: list[dict[str, Any]] = []
-    as_served = dataclasses.replace(running, unsaid_threads=1)
-    for name in names:
-        voice = open_voice(name, as_served, folders=folders)
-        _ = voice.front
-        languages = voice.loaded.addon.config.languages
-        if is_english and not any(language.partition("-")[0] == "en" for language in languages):
-            raise RequestError(
-                f"speaks {', '.join(languages) or 'no known language'}, and the built-in texts are English; "
-                "give --texts FILE, one text a line",
-                where=voice.name,
-            )
-        voice.warm_up()
-        targets.append(VoiceTarget(voice))
-        facts.append(
-            {
-                "voice": voice.name,
-                "profile": voice.loaded.profile,
-                "runtime": voice.loaded.runtime,
-                "sample_rate": voice.sample_rate,
-            }
-        )
-    return targets, facts
-
-
-def _servers(
-    names: Sequence[str], url: str, model: str, api_key_env: str | None
-) -> tuple[list["Target"], list[dict[str, Any]]]:
-    """Return a target for each of a server's voices."""
-    from voxstack.testing.load import SpeechServer
-
-    key = None
-    if api_key_env is not None:
-        key = os.environ.get(api_key_env)
-        if not key:
-            raise RequestError("the variable is not set, want one that holds the key", where=api_key_env)
-    targets: list[Target] = [SpeechServer(url, name, model, key) for name in names]
-    return targets, [{"voice": name, "model": model} for name in names]
-
-
-@contextlib.contextmanager
-def _progress(load: "Load", texts: Sequence[str]) -> Generator[Any, None, None]:
-    """Show on standard error how far a run is: a bar where a person looks, else one line."""
-    label = f"voxstack bench: {load.streams} stream{'' if load.streams == 1 else 's'}"
-    length = load.streams * load.rounds * len(texts)
-    if not sys.stderr.isatty():
-        click.echo(f"{label}, {length} requests", err=True)
-        yield None
-        return
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield lambda over, _: bar.update(over - bar.pos)
-
-
-def _say_errors(report: "LoadReport") -> None:
-    for text, count in report.errors.items():
-        click.echo(f"voxstack bench: {count} of {report.requests} requests failed: {text}", err=True)
-
-
-def _screen(reports: Sequence["LoadReport"]) -> str:
-    rows = [
-        [
-            str(row["streams"]),
-            str(row["requests"]),
-            str(row["errors"]),
-            str(row["refused"]),
-            *(_ms(row[f"first_audio_{of}_ms"]) for of in ("mean", "p50", "p90", "p95", "p99")),
-            _ms(row["inter_chunk_p95_ms"]),
-            f"{row['audio_s_per_s']:.1f}",
-            "-" if row["underruns_percent"] is None else f"{row['underruns_percent']:.0f} %",
-            "-" if row["peak_rss_mb"] is None else f"{row['peak_rss_mb']:.0f} MB",
-        ]
-        for row in (report.row() for report in reports)
-    ]
-    heads = ["STREAMS", "REQUESTS", "FAILED", "REFUSED", "FIRST AUDIO", "P50", "P90", "P95", "P99"]
-    return options.table(rows, [*heads, "NEXT CHUNK P95", "AUDIO S/S", "RAN DRY", "PEAK"])
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} ms"
