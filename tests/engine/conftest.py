@@ -1,4 +1,4 @@
-"""Share between tests of the engine: folders of toy voices whose sound can be told apart."""
+"""Share between tests of the engine: toy voices whose sound can be told apart, and who loads them."""
 
 import os
 import threading

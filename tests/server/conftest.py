@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 import make_tone
 from voxstack.server.desk import Desk
@@ -41,6 +43,43 @@ def voices(tmp_path_factory) -> Path:
         patched.setattr(make_tone, "LOUDNESS", 0.25)
         make_tone.make_tone(folder / "quiet", name="quiet")
     return folder
+
+
+class Talk:
+    """A client of a WebSocket that sends JSON, and receives it or bytes."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def send(self, **message):
+        self.client.send(json.dumps(message))
+
+    def receive(self):
+        message = self.client.recv(PATIENCE_S)
+        return message if isinstance(message, bytes) else json.loads(message)
+
+    def until(self, kind):
+        """Return all messages up to one of a type."""
+        messages = []
+        while True:
+            messages.append(self.receive())
+            if not isinstance(messages[-1], bytes) and messages[-1].get("type") == kind:
+                return messages
+
+    def until_final(self):
+        """Return ElevenLabs' messages up to the last."""
+        messages = [self.receive()]
+        while not messages[-1].get("isFinal"):
+            messages.append(self.receive())
+        return messages
+
+    def end(self):
+        """Return what is said before the server closes, and its code."""
+        messages = []
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                messages.append(self.receive())
+        return messages, self.client.protocol.close_code
 
 
 @dataclass
@@ -110,6 +149,18 @@ class Served:
         head = "\r\n".join([*lines, "\r\n"])
         client.sendall(head.encode() + data)
         return client
+
+    @contextlib.contextmanager
+    def talk(self, path: str, **options) -> Iterator[Talk]:
+        """Open a WebSocket."""
+        with connect(self.url.replace("http", "ws") + path, open_timeout=PATIENCE_S, **options) as client:
+            yield Talk(client)
+
+    def is_idle(self, until) -> bool:
+        """Wait until nothing is at work, and say whether nothing is held either."""
+        until(lambda: not self.service.at_work and not self.desk.in_flight)
+        held = any(row.leases for row in self.service.voices.states())
+        return self.service.admission.at_work == 0 and not held
 
     def stop(self) -> None:
         self.server.drain()

@@ -11,15 +11,20 @@ from voxstack.server.desk import Desk
 from voxstack.server.encoding import FORMATS
 from voxstack.server.looking import TraceBody
 from voxstack.server.openai_speech import SpeechBody
+from voxstack.server.openapi_schemas import (
+    ERROR,
+    MODEL,
+    STATUS,
+    TEXT,
+    VOICE,
+    Schema,
+    a_list,
+    a_ref,
+    a_word,
+    an_object,
+)
 
 __all__ = ["described", "openapi_route"]
-
-Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-NUMBER: Schema = {"type": "number"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-YES_OR_NO: Schema = {"type": "boolean"}
 
 
 def openapi_route(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
@@ -46,20 +51,20 @@ def described(desk: Desk) -> dict[str, Any]:
         "paths": {
             "/v1/audio/speech": {"post": _speech()},
             "/v1/audio/voices": {
-                "get": _got("voices", "The voices that are offered", _object(voices=_list("Voice")))
+                "get": _got("voices", "The voices that are offered", an_object(voices=a_list("Voice")))
             },
             "/v1/models": {
                 "get": _got(
-                    "models", "What `model` may be", _object(object=_word("list"), data=_list("Model"))
+                    "models", "What `model` may be", an_object(object=a_word("list"), data=a_list("Model"))
                 )
             },
             "/v1/models/{id}": {"get": _model()},
             "/health": {
-                "get": _got("health", "Whether the process is up", _object(status=_word("up")), key=False)
+                "get": _got("health", "Whether the process is up", an_object(status=a_word("up")), key=False)
             },
             "/ready": {"get": _ready()},
             "/metrics": {"get": _got("metrics", "Figures in Prometheus's format", TEXT, kind="text/plain")},
-            "/status": {"get": _got("status", "Voices, and what is at work", _ref("Status"))},
+            "/status": {"get": _got("status", "Voices, and what is at work", a_ref("Status"))},
             "/openapi.json": {"get": _got("openapi", "This description", {"type": "object"})},
             **(LOOKING if desk.settings.page else {}),
         },
@@ -67,9 +72,7 @@ def described(desk: Desk) -> dict[str, Any]:
             "schemas": {
                 "Speech": _body(desk),
                 "Voice": VOICE,
-                "Model": _object(
-                    id=TEXT, object=_word("model"), created={"type": "integer"}, owned_by=_word("voxstack")
-                ),
+                "Model": MODEL,
                 "Status": STATUS,
                 "Error": ERROR,
             },
@@ -80,72 +83,6 @@ def described(desk: Desk) -> dict[str, Any]:
         },
     }
 
-
-def _object(optional: dict[str, Schema] | None = None, /, **keys: Schema) -> Schema:
-    """Return the schema of an object that has these keys, perhaps optional ones, and no others."""
-    return {
-        "type": "object",
-        "properties": {**keys, **(optional or {})},
-        "required": list(keys),
-        "additionalProperties": False,
-    }
-
-
-def _word(*words: str) -> Schema:
-    return {"type": "string", "enum": list(words)}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _list(name: str) -> Schema:
-    return {"type": "array", "items": _ref(name)}
-
-
-def _maybe(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-ERROR = _object(error=_object(message=TEXT, type=TEXT, param=_maybe(TEXT), code=TEXT))
-
-VOICE = _object(
-    {
-        "languages": {"type": "array", "items": TEXT},
-        "licence": TEXT,
-        "sample_rate": COUNT,
-        "controls": {"type": "object", "additionalProperties": {"type": "object"}},
-        "aliases": {"type": "array", "items": TEXT},
-        "why": TEXT,
-    },
-    id=TEXT,
-    name=TEXT,
-    object=_word("voice"),
-    status=TEXT,
-)
-
-STATUS = _object(
-    version=TEXT,
-    is_ready=YES_OR_NO,
-    is_draining=YES_OR_NO,
-    streams=COUNT,
-    most_streams=COUNT,
-    queued_characters=COUNT,
-    nets_bytes=COUNT,
-    voices={
-        "type": "array",
-        "items": _object(
-            name=TEXT,
-            state=TEXT,
-            leases=COUNT,
-            bytes=COUNT,
-            idle_s=NUMBER,
-            profile=_maybe(TEXT),
-            why=_maybe(TEXT),
-        ),
-    },
-    faults={"type": "object", "additionalProperties": TEXT},
-)
 
 REFUSALS = {
     400: "A key, a value, a voice or a text cannot be served",
@@ -164,7 +101,7 @@ def _refusals(*statuses: int) -> dict[str, Any]:
     return {
         str(status): {
             "description": REFUSALS[status],
-            "content": {"application/json": {"schema": _ref("Error")}},
+            "content": {"application/json": {"schema": a_ref("Error")}},
             **({"headers": {"Retry-After": {"schema": TEXT}}} if status == 429 else {}),
         }
         for status in statuses
@@ -187,14 +124,14 @@ def _got(
 
 
 def _ready() -> dict[str, Any]:
-    schema = _object(status=_word("ready", "loading", "draining"))
+    schema = an_object(status=a_word("ready", "loading", "draining"))
     found = _got("ready", "Whether requests are taken, and find their voices warm", schema, key=False)
     not_now = {"description": "Not now", "content": {"application/json": {"schema": schema}}}
     return {**found, "responses": {**found["responses"], "503": not_now}}
 
 
 def _model() -> dict[str, Any]:
-    found = _got("model", "One model", _ref("Model"))
+    found = _got("model", "One model", a_ref("Model"))
     return {
         **found,
         "parameters": [{"name": "id", "in": "path", "required": True, "schema": TEXT}],
@@ -238,7 +175,7 @@ def _speech() -> dict[str, Any]:
     return {
         "operationId": "speech",
         "summary": "Audio of a text, while it is made",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("Speech")}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": a_ref("Speech")}}},
         "responses": {
             "200": {
                 "description": "Audio, or with `stream_format` `sse` events that hold it in base64",
