@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers import checkpoint as module
+from voxstack.importers import checkpoint_model as module
 from voxstack.importers import destination
-from voxstack.importers.checkpoint import KINDS, Kind, import_sources, load_model, read_checkpoint
+from voxstack.importers.checkpoint import KINDS, Kind, import_sources, read_checkpoint
+from voxstack.importers.checkpoint_model import load_model
 from voxstack.importers.writing import AddonReport
 
 pytestmark = pytest.mark.unit

@@ -14,7 +14,8 @@ import pytest
 
 from voxstack.core.errors import ImporterError
 from voxstack.core.ports import MelFormat, Port
-from voxstack.importers.checkpoint import import_sources, load_model, read_checkpoint
+from voxstack.importers.checkpoint import import_sources, read_checkpoint
+from voxstack.importers.checkpoint_model import load_model
 from voxstack.importers.hifigan import import_checkpoint, mel_of, vocoder_net
 from voxstack.importers.writing import AddonReport
 from voxstack.stack.addon import load_addon

@@ -19,7 +19,9 @@ from voxstack.importers.graphs.graph import Graph
 from voxstack.importers.loops.parity import LoopChain
 from voxstack.importers.mel_addon import Source
 from voxstack.importers.padding import check_padding
-from voxstack.importers.tacotron2 import AttentionParts, check_attention, cut_attention, model_inputs
+from voxstack.importers.tacotron2_landmarks import model_inputs
+from voxstack.importers.tacotron2_nets import AttentionParts, cut_attention
+from voxstack.importers.tacotron2_parity import check_attention
 from voxstack.importers.tensorflowtts import import_sources
 from voxstack.importers.tflite import convert
 from voxstack.importers.vits_parity import open_session

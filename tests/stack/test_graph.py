@@ -9,9 +9,10 @@ import pytest
 from voxstack.core.ports import Port
 from voxstack.stack.addon import load_addon
 from voxstack.stack.describe import rows
+from voxstack.stack.drawn import FONT
 from voxstack.stack.faults import END, Faults
 from voxstack.stack.graph import NOBODY, OUTPUT, REQUEST, SOURCE, Frame, graph_of, shown
-from voxstack.stack.layout import FONT, lay_out
+from voxstack.stack.layout import lay_out
 from voxstack.stack.mermaid import mermaid
 from voxstack.stack.picture import svg
 

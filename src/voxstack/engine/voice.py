@@ -2,15 +2,12 @@
 
 import contextlib
 import math
-import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from voxstack.core.errors import ConfigError, RequestError, suggest
+from voxstack.core.errors import ConfigError, RequestError
 from voxstack.core.ports import Array
 from voxstack.core.site import Entry
 from voxstack.core.text import FrontEnd
@@ -18,7 +15,7 @@ from voxstack.engine.ahead import Speech
 from voxstack.engine.assembly import Reserve, Watch
 from voxstack.engine.audio import Audio
 from voxstack.engine.batching import most_together
-from voxstack.engine.controls import check_names
+from voxstack.engine.controls import control_tensors
 from voxstack.engine.fitting import PAUSE_MS, Fitting, Limits
 from voxstack.engine.library import find_addon
 from voxstack.engine.loading import Loaded, load_stack
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
     from voxstack.engine.observing import Observer
 
 __all__ = ["Voice", "load", "open_voice", "run_as"]
-
-SEED_BITS = 63
 
 WARM_UP_TEXT = "One, 2."
 """A number, so that what turns numbers into words is loaded too."""
@@ -226,27 +221,7 @@ class Voice:
 
     def tensors(self, controls: Mapping[str, float | str]) -> dict[str, Array]:
         """Return a request's controls as the tensors that blocks read; raise RequestError."""
-        known = self.loaded.addon.config.controls
-        check_names(self.name, known, controls)
-        tensors: dict[str, Array] = {"seed": np.array(_seed(controls.get("seed", 0)), np.int64)}
-        for name, control in known.items():
-            value = controls.get(name, control.default)
-            where = f"controls.{name}"
-            low = -math.inf if control.min is None else control.min
-            high = math.inf if control.max is None else control.max
-            if isinstance(value, str):
-                if value not in control.choices:
-                    hint = suggest(value, control.choices) or f", want a number from {low:g} to {high:g}"
-                    raise RequestError(f"got '{value}'{hint}", where=where)
-                value = control.choices[value]
-            if not _is_number(value):
-                raise RequestError(f"got {value!r}, want a number from {low:g} to {high:g}", where=where)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise RequestError(f"got {value:g}, want {low:g} to {high:g}", where=where)
-            if control.dtype == "int64" and value != int(value):
-                raise RequestError(f"got {value:g}, want a whole number", where=where)
-            tensors[name] = np.array(value, control.dtype)
-        return tensors
+        return control_tensors(self.name, self.loaded.addon.config.controls, controls)
 
     def utterances(self, text: str | Iterable[str], *, speed: float = 1.0) -> Utterances:
         """Return what is said for a text, utterance by utterance, each short enough for the nets."""
@@ -278,19 +253,3 @@ class Voice:
             playback=playback,
             marking=Marking.of(kinds, self._block.timing, self.sample_rate, options) if kinds else None,
         )
-
-
-def _seed(value: object) -> int:
-    if not (
-        _is_number(value) and math.isfinite(value) and value == int(value) and 0 <= value < 1 << SEED_BITS
-    ):
-        raise RequestError(
-            f"got {value!r}, want a whole number from 0 to 2^{SEED_BITS} - 1", where="controls.seed"
-        )
-    return int(value)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    if isinstance(value, bool) or (isinstance(value, int) and abs(value) > sys.float_info.max):
-        return False
-    return isinstance(value, int | float | np.integer | np.floating)

@@ -1,14 +1,12 @@
-"""Read the folder of a transformers checkpoint, find who imports its kind, and load its model."""
+"""Read the folder of a transformers checkpoint, and find who imports its kind."""
 
-import contextlib
 import hashlib
 import importlib
 import importlib.util
 import json
 import math
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +17,10 @@ from voxstack.importers.destination import check_destination
 from voxstack.importers.hub import local_folder, origin_of
 from voxstack.importers.writing import AddonReport, addon_name
 
-__all__ = ["KINDS", "Checkpoint", "Kind", "import_sources", "load_model", "read_checkpoint"]
+__all__ = ["KINDS", "Checkpoint", "Kind", "first_line", "import_sources", "read_checkpoint"]
 
 Json = dict[str, Any]
 FAMILY = "transformers"
-PACKAGES = ("torch", "transformers", "safetensors", "onnxscript")
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.bin", "pytorch_model.pt")
 CONVERT = (
     "import torch, safetensors.torch as s; "
@@ -171,7 +168,7 @@ def import_sources(sources: Sequence[Path], out: Path) -> AddonReport:
         except VoxstackError:
             raise
         except Exception as error:  # a strange config can trip any step
-            raise ImporterError(f"cannot be imported: {_line(error)}", where=where) from error
+            raise ImporterError(f"cannot be imported: {first_line(error)}", where=where) from error
         return report
 
 
@@ -197,50 +194,6 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         said = f"no importer for model_type '{kind}'" if kind else "it says no model_type"
         raise ImporterError(f"{said}{suggest(str(kind or ''), KINDS)}", where=f"{where}/config.json")
     return Checkpoint(folder, config, _weights(folder))
-
-
-def load_model(checkpoint: Checkpoint, name: str) -> Any:
-    """Return the transformers model of class `name`, in float32, on the CPU, ready to be exported.
-
-    Raises:   ImporterError if packages are missing, or if the weights are not all there or do not fit
-    """
-    missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
-    if missing:
-        raise ImporterError(
-            f'needs {", ".join(missing)} to read it: pip install "voxstack[transformers]"',
-            where=str(checkpoint.folder),
-        )
-    import torch  # pyright: ignore[reportMissingImports]
-    import transformers  # pyright: ignore[reportMissingImports]
-    from safetensors import SafetensorError  # pyright: ignore[reportMissingImports]
-
-    where = str(checkpoint.folder)
-    with _quiet(transformers):
-        try:
-            model, found = getattr(transformers, name).from_pretrained(
-                where,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # then they are listed, and refused below
-                dtype=torch.float32,
-                attn_implementation="eager",
-            )
-        except SafetensorError as error:
-            raise ImporterError(
-                f"its weights are damaged: {_line(error)}; fetch them anew", where=where
-            ) from error
-        except Exception as error:  # the library and torch each have their own
-            raise ImporterError(f"cannot be loaded: {_line(error)}", where=where) from error
-    lacking = [f"'{tensor}' is missing" for tensor in found["missing_keys"]]
-    lacking += [f"'{t}' is {[*got]}, want {[*want]}" for t, got, want in found["mismatched_keys"]]
-    if lacking:
-        raise ImporterError(
-            f"the weights do not fit config.json, in {len(lacking)} tensors of {name}: {min(lacking)}; "
-            "want the checkpoint of such a model, whole",
-            where=where,
-        )
-    return model.eval().requires_grad_(False)
 
 
 def _weights(folder: Path) -> tuple[Path, ...]:
@@ -278,26 +231,9 @@ def _read_json(path: Path) -> Json:
     return value
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Return what an error says first, on one line."""
     text = str(error).strip() or type(error).__name__
     head, _, rest = text.partition("\n")
     more = rest.strip().partition("\n")[0]
     return f"{head} {more}" if head.endswith(":") and more else head
-
-
-@contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Keep the library's progress bars and advice to itself: what matters is raised."""
-    log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    try:
-        log.set_verbosity(log.CRITICAL)
-        log.disable_progress_bar()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.set_verbosity(level)
-        if bars:
-            log.enable_progress_bar()

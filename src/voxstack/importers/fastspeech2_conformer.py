@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
+from voxstack.importers.checkpoint import Checkpoint, read_checkpoint
+from voxstack.importers.checkpoint_model import load_model
 from voxstack.importers.cut_net import CutNet, net_of, ragged, ragged_whole
 from voxstack.importers.graphs.folding import fold
 from voxstack.importers.graphs.graph import Graph

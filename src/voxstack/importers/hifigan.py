@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
+from voxstack.importers.checkpoint import Checkpoint, read_checkpoint
+from voxstack.importers.checkpoint_model import load_model
 from voxstack.importers.cut_net import CutNet, net_of, ragged
 from voxstack.importers.graphs.reach import Reach, measure_reach
 from voxstack.importers.graphs.shapes import float_edges

@@ -17,7 +17,8 @@ import onnx
 from numpy.typing import NDArray
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
+from voxstack.importers.checkpoint import Checkpoint, read_checkpoint
+from voxstack.importers.checkpoint_model import load_model
 from voxstack.importers.loudness import measure_gain_db, typical_ids
 from voxstack.importers.padding import check_padding, padding_fact
 from voxstack.importers.piper import voice_json

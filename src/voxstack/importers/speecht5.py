@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from voxstack.core.errors import ImporterError
-from voxstack.importers.checkpoint import Checkpoint, load_model, read_checkpoint
+from voxstack.importers.checkpoint import Checkpoint, read_checkpoint
+from voxstack.importers.checkpoint_model import load_model
 from voxstack.importers.padding import check_padding, padding_fact
 from voxstack.importers.speecht5_nets import cut_speecht5
 from voxstack.importers.speecht5_parity import STOP_THRESHOLD, NetLoop, check_steps

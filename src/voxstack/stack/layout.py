@@ -6,73 +6,19 @@ request brings comes from the left. Frames are as wide as the tracks, so a track
 """
 
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from voxstack.stack.drawn import LINE, Arrow, Box, Layout, Words, width_of
 from voxstack.stack.graph import NOBODY, OUTPUT, REQUEST, SOURCE, Edge, Frame, Graph, Node, shown
 
-__all__ = ["FONT", "Arrow", "Box", "Layout", "Words", "lay_out"]
-
-FONT = 12
-ADVANCE = 7.6
-LINE = 17
-"""Size of letters, the width of one in a monospaced font (a little more than it is), and of a line."""
+__all__ = ["lay_out"]
 
 PAD, GAP, TRACK = 12, 26, 22
 """Space inside boxes, the least length of an arrow, and between a box and the first track."""
 
 WRAP = 64
 """Letters in a line of a message."""
-
-
-@dataclass(frozen=True)
-class Words:
-    """Text: where it begins, the line it stands on, and what it is ("title", "fault", "label" …)."""
-
-    x: float
-    y: float
-    text: str
-    kind: str = ""
-
-    @property
-    def width(self) -> float:
-        return width_of(self.text)
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle, and what it is: "block", "fault", "unknown", "request", "unmet", "end" or "frame"."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    kind: str
-
-
-@dataclass(frozen=True)
-class Arrow:
-    """A line through points, with its tip at the last."""
-
-    points: tuple[tuple[float, float], ...]
-    kind: str = ""
-
-
-@dataclass
-class Layout:
-    """Everything that is drawn, frames first."""
-
-    width: float = 0
-    height: float = 0
-    boxes: list[Box] = field(default_factory=list[Box])
-    arrows: list[Arrow] = field(default_factory=list[Arrow])
-    words: list[Words] = field(default_factory=list[Words])
-
-
-def width_of(text: str) -> float:
-    """Return how wide a line of text is at most; letters of East Asian scripts are as wide as two."""
-    return ADVANCE * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 @dataclass

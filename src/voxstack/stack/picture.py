@@ -2,8 +2,9 @@
 
 from html import escape
 
+from voxstack.stack.drawn import FONT, Arrow, Box, Words
 from voxstack.stack.graph import Graph
-from voxstack.stack.layout import FONT, Arrow, Box, Words, lay_out
+from voxstack.stack.layout import lay_out
 
 __all__ = ["svg"]
 
