@@ -5,7 +5,7 @@ import pytest
 from voxstack.core.nets import NetSpec, Ragged, TensorSpec
 from voxstack.engine.gains import gains
 from voxstack.engine.recording import CHUNKS, Lane, Recording, Span
-from voxstack.engine.tracing import times
+from voxstack.engine.times import times
 
 pytestmark = pytest.mark.unit
 

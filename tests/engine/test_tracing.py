@@ -6,7 +6,8 @@ import pytest
 
 from voxstack.core.events import Event
 from voxstack.engine.recording import CHUNKS, Lane, Noted, Recording, Span
-from voxstack.engine.tracing import chrome_trace, merged, times
+from voxstack.engine.times import times
+from voxstack.engine.tracing import chrome_trace, merged
 
 pytestmark = pytest.mark.unit
 

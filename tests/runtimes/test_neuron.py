@@ -19,8 +19,9 @@ from voxstack.runtimes import named
 
 torch = pytest.importorskip("torch")
 
-from voxstack.runtimes.neuron import NeuronRuntime, Vendor  # noqa: E402 - needs torch
+from voxstack.runtimes.neuron import NeuronRuntime  # noqa: E402 - needs torch
 from voxstack.runtimes.neuron_stand_in import SEEN, StandIn  # noqa: E402
+from voxstack.runtimes.neuron_vendor import Vendor  # noqa: E402
 from voxstack.testing.nets import open_net  # noqa: E402
 
 pytestmark = pytest.mark.unit

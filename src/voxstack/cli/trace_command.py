@@ -57,7 +57,8 @@ def command(
         raise click.BadParameter(f"got '{out}', want a name that ends in .json", param_hint="--out")
     from voxstack.engine.gains import gains
     from voxstack.engine.playout import playout
-    from voxstack.engine.tracing import chrome_trace, times
+    from voxstack.engine.times import times
+    from voxstack.engine.tracing import chrome_trace
     from voxstack.engine.voice import open_voice
     from voxstack.engine.watching import Watcher
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from voxstack.core.nets import NetSpec
 from voxstack.engine.recording import CHUNKS, Recording, Span
-from voxstack.engine.tracing import Times
+from voxstack.engine.times import Times
 
 __all__ = ["Gain", "gains"]
 

@@ -1,4 +1,4 @@
-"""Turn what was seen of a request into a Chrome trace, and into one screen of where the time went.
+"""Turn what was seen of a request into a Chrome trace.
 
 A trace opens in Perfetto and in a browser's own viewer: a lane for the listener's chunks, then one for
 each block from the last to the first, then one for each net, so that who asks stands above who is asked.
@@ -6,14 +6,13 @@ A curve shows how much audio lies ahead of a listener who plays on from the firs
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from voxstack.engine.own_time import BlockTime, covered_ms, own_times
 from voxstack.engine.playout import Playout, playout
 from voxstack.engine.recording import CHUNKS, Lane, Recording, Span
 
-__all__ = ["MOST_STEPS", "NetTime", "Times", "chrome_trace", "times"]
+__all__ = ["MOST_STEPS", "chrome_trace"]
 
 MOST_STEPS = 400
 """A recurrent net that makes more steps is drawn one bar for all steps of a read."""
@@ -22,83 +21,6 @@ PROCESS = 1
 
 AHEAD = "audio ahead, ms"
 """The curve of how much audio lies ahead of the listener."""
-
-
-@dataclass(frozen=True)
-class NetTime:
-    """What one net took: runs (steps of a recurrent net count each), in all and before first audio."""
-
-    net: str
-    runs: int
-    total_ms: float
-    share: float
-    runs_before_audio: int
-    before_audio_ms: float
-
-
-@dataclass(frozen=True)
-class Times:
-    """Where a request's time went; what is not in nets is text, blocks and the engine.
-
-    wall_ms         all work for all chunks, without what the listener did between them
-    first_audio_ms  the work for the first chunk
-    nets            the longest first; those that run at the same time add up to more than the time it took
-    nets_ms         in which at least one net ran; nets_before_audio_ms  that before first audio
-    blocks          what each block took itself, without nets and blocks that it asked; the longest first
-    """
-
-    wall_ms: float
-    first_audio_ms: float
-    chunks: int
-    nets: tuple[NetTime, ...]
-    nets_ms: float
-    nets_before_audio_ms: float
-    blocks: tuple[BlockTime, ...] = ()
-
-    @property
-    def outside_ms(self) -> float:
-        return self.wall_ms - self.nets_ms
-
-    @property
-    def outside_before_audio_ms(self) -> float:
-        return self.first_audio_ms - self.nets_before_audio_ms
-
-
-def times(seen: Recording, lanes: Sequence[Lane]) -> Times:
-    """Add up what was seen, net by net and block by block."""
-    chunks = [span for span in seen.spans if span.lane == CHUNKS]
-    heard = [span for span in chunks if span.facts.get("samples")]
-    wall_ms = sum(span.duration_ms for span in chunks)
-    first_end = heard[0].end_ns if heard else 0
-    nets: list[NetTime] = []
-    for lane in lanes:
-        if lane.kind != "net":
-            continue
-        spans = [span for span in seen.spans if span.lane == lane.name]
-        runs = [span for span in spans if span.what != "begin"]
-        total_ms = sum(span.duration_ms for span in spans)
-        nets.append(
-            NetTime(
-                net=lane.name,
-                runs=len(runs),
-                total_ms=total_ms,
-                share=total_ms / wall_ms if wall_ms else 0.0,
-                runs_before_audio=sum(span.end_ns <= first_end for span in runs),
-                before_audio_ms=sum(span.duration_ms for span in spans if span.end_ns <= first_end),
-            )
-        )
-    nets.sort(key=lambda net: -net.total_ms)
-    worked = {lane.name for lane in lanes if lane.kind == "net"}
-    running = [span for span in seen.spans if span.lane in worked]
-    return Times(
-        wall_ms,
-        heard[0].duration_ms if heard else 0.0,
-        len(heard),
-        tuple(nets),
-        nets_ms=covered_ms(running),
-        nets_before_audio_ms=covered_ms([span for span in running if span.end_ns <= first_end]),
-        blocks=own_times(seen.spans, lanes, wall_ms=wall_ms, first_end=first_end),
-    )
 
 
 def chrome_trace(

@@ -3,18 +3,15 @@
     compile    ONNX net ─► torch module ─► NeuronBackend.trace ─► TorchScript, the chip's code inside
     serve      file ─► NeuronBackend.load ─► runs on a core
 
-What touches the vendor's package is `Vendor`, and that has never run on hardware where it was written.
+What touches the vendor's package is neuron_vendor.py, which has never run on hardware where it was written.
 All else is tested with a backend that computes on the CPU (neuron_stand_in.py).
 """
 
-import importlib.metadata
-import io
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -27,9 +24,10 @@ from voxstack.core.layouts import BATCH
 from voxstack.core.nets import NetSpec
 from voxstack.core.ports import Array
 from voxstack.runtimes.neuron_stand_in import StandIn
+from voxstack.runtimes.neuron_vendor import NeuronBackend, Run, Tensor, Vendor
 from voxstack.runtimes.torch_nets import module_of
 
-__all__ = ["NAME", "NeuronBackend", "NeuronExecutable", "NeuronRuntime", "Vendor"]
+__all__ = ["NAME", "NeuronExecutable", "NeuronRuntime"]
 
 NAME = "neuron"
 WHERE = f"runtime {NAME}"
@@ -42,89 +40,11 @@ FLAGS = {
 }
 """Precision → flags of the compiler; by default it casts matrix products to bf16, which nobody asked for."""
 
-STUB = "WRONG PACKAGE"
-"""What the packages of this name on the public index raise when they are imported."""
-
 INT32 = range(-(1 << 31), 1 << 31)
 """Whole numbers are computed in 32 bits there."""
 
-COMPILER = "neuronx-cc"
-"""The distribution that holds the vendor's compiler."""
-
 TURNS: SimpleQueue[None] = SimpleQueue()
 TURNS.put(None)
-
-Tensor = torch.Tensor
-Run: TypeAlias = Callable[..., Any]
-
-
-class NeuronBackend(Protocol):
-    """What compiles and runs traced modules; tensors on the CPU go in and come out, in one order."""
-
-    @property
-    def name(self) -> str:
-        """What really runs, for people."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """The versions of library and compiler."""
-        ...
-
-    def trace(self, module: torch.nn.Module, examples: Sequence[Tensor], flags: Sequence[str]) -> bytes:
-        """Return a module compiled for tensors of just these shapes, dtypes and order."""
-        ...
-
-    def load(self, artefact: bytes, core: int) -> Run:
-        """Put a compiled module on a core; nothing is compiled. Called by one thread at a time."""
-        ...
-
-
-class Vendor:
-    """The vendor's package, imported when it is first needed."""
-
-    name = "neuron"
-
-    @property
-    def version(self) -> str:
-        try:
-            compiler = importlib.metadata.version(COMPILER)
-        except importlib.metadata.PackageNotFoundError:
-            compiler = "none"
-        return f"{self._package().__version__} (compiler {compiler})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vendor)
-
-    def __hash__(self) -> int:
-        return hash(Vendor)
-
-    def trace(self, module: torch.nn.Module, examples: Sequence[Tensor], flags: Sequence[str]) -> bytes:
-        traced = self._package().trace(module, tuple(examples), compiler_args=list(flags))
-        data = io.BytesIO()
-        torch.jit.save(traced, data)
-        return data.getvalue()
-
-    def load(self, artefact: bytes, core: int) -> Run:
-        package = self._package()
-        loaded = torch.jit.load(io.BytesIO(artefact))
-        package.experimental.set_neuron_cores(loaded, start_nc=core, nc_count=1)
-        return loaded
-
-    def _package(self) -> Any:
-        try:
-            import torch_neuronx  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            if STUB in str(error):
-                raise ImportError(
-                    "the installed torch_neuronx is a stub of that name; remove it, and install the vendor's "
-                    "from the vendor's own package repository"
-                ) from error
-            raise ImportError(
-                f"{str(error).partition(chr(10))[0]}; torch_neuronx is the vendor's and in no extra: "
-                "install it from the vendor's own package repository"
-            ) from error
-        return torch_neuronx
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, Response
 from voxstack.core.cancel import CancelScope
 from voxstack.core.errors import Cancelled, DeadlineError
 from voxstack.engine.loading import Loaded
-from voxstack.engine.tracing import chrome_trace, times
+from voxstack.engine.times import times
+from voxstack.engine.tracing import chrome_trace
 from voxstack.engine.voices import Voices
 from voxstack.engine.watching import Watcher
 from voxstack.server.bodies import read_json
