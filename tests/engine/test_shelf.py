@@ -126,7 +126,7 @@ def test_what_is_neither_there_nor_coming_cannot_be_unloaded(shelf):
     put(shelf, "a", a=1)
     with pytest.raises(RequestError) as refused:
         shelf.unload("b")
-    assert str(refused.value) == "voice: voice 'b' is not loaded"
+    assert str(refused.value) == "voice: voice 'b' is not loaded; known: a"
 
 
 def test_all_go_at_once(shelf):

@@ -14,7 +14,7 @@ AGAIN_S = 5.0
 """When to ask again for a voice that found no memory, in seconds: as long as a short stream lasts."""
 
 Gone: TypeAlias = list[Version]
-"""Versions that were taken out of their places; who lets go of them may free them, should hold no lock."""
+"""Versions that were taken out of their places. Who lets go of them may free them, with no lock held."""
 
 
 class Shelf:
