@@ -37,6 +37,7 @@ def inputs_of(whole: Graph) -> dict[str, str]:
 
 
 def symbols_of(whole: Graph, inputs: Mapping[str, str]) -> int:
+    """Return how many symbols the model knows: the rows of the table that its ids pick from."""
     for node in whole.users(inputs["ids"]):
         table = whole.value(node.input[0])
         if node.op_type == "Gather" and table is not None:

@@ -27,7 +27,8 @@ __all__ = ["COARSE", "LENGTHS", "MEL", "AttentionParts", "cut_attention", "encod
 
 Json = dict[str, Any]
 
-COARSE, MEL = "coarse_mel", "mel"
+COARSE = "coarse_mel"
+MEL = "mel"
 FUSING = ("Conv", "Add", "Mul", "Tanh")
 LSTM_LENGTHS = 4
 """Which input of the LSTM operator says how many steps there are."""
