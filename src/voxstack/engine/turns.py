@@ -63,6 +63,8 @@ class Turns:
         its weights twice: they gather until that run is over. What is urgent does not wait for a thread
         that stands back.
         """
+        if not self.waiting:  # after most runs
+            return []
         urgent = {run.key for run in self.running if run.is_granted} - {None}
         others = {run.key for run in self.running} - {None}
         return [run for run in self.waiting if run.key not in (others if run.is_patient(now) else urgent)]
