@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from voxstack.core.errors import RequestError, suggest
-from voxstack.server.encoding import FORMATS, Format, Mp3, Sndfile
+from voxstack.server.encoding import FORMATS, Format
+from voxstack.server.sndfile import Mp3, Sndfile
 
 __all__ = ["OUTPUT_FORMATS", "output_format", "pcm_as_made"]
 
