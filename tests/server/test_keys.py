@@ -98,4 +98,4 @@ def test_characters_come_back_evenly():
 def test_what_never_fits_is_not_put_off():
     with pytest.raises(Refusal, match="got 61 characters, this key may send 60 a minute") as caught:
         Allowance(60).take("alice", 61)
-    assert caught.value.status == 413
+    assert caught.value.status == 400

@@ -165,7 +165,7 @@ def test_a_key_has_so_many_characters_a_minute(serve, keys):
     assert (status, json.loads(body)["error"]["type"]) == (429, "rate_limit_error")
     assert 1 <= int(headers["Retry-After"]) <= 19
     assert served.say("Bad cab, bad.", headers=bearer(known["bob"]))[0] == 200
-    assert served.error("Bad cab. " * 9, headers=bearer(known["bob"]))[0] == 413
+    assert served.error("Bad cab. " * 9, headers=bearer(known["bob"]))[0] == 400
     assert served.error("Bad cab", headers=bearer(known["bob"]), controls={"sped": 1})[0] == 400
     assert served.say("Bad cab", headers=bearer(known["bob"]))[0] == 200  # what was refused cost nothing
 
@@ -173,7 +173,7 @@ def test_a_key_has_so_many_characters_a_minute(serve, keys):
 def test_text_is_bounded_as_it_was_told(serve):
     served = serve(max_characters=10)
     assert served.say("Bad cab.")[0] == 200
-    assert served.error("Bad cab. Bad.")[0] == 413
+    assert served.error("Bad cab. Bad.")[0] == 400
 
 
 def test_web_pages_may_call_only_where_they_were_told(serve, served):

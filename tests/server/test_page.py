@@ -122,7 +122,7 @@ def test_a_trace_leaves_nothing_behind(served):
     [
         ("/v1/voices/tine/stack.svg", None, 400, "no voice 'tine'; did you mean 'tone'?"),
         ("/v1/voices/tine/trace", {"input": "Bad."}, 400, "no voice 'tine'; did you mean 'tone'?"),
-        ("/v1/voices/tone/trace", {"input": "b" * 1001}, 413, "at most 1,000 are traced"),
+        ("/v1/voices/tone/trace", {"input": "b" * 1001}, 400, "at most 1,000 are traced"),
         ("/v1/voices/tone/trace", {"input": ""}, 400, "input"),
         ("/v1/voices/tone/trace", {"input": "Bad.", "controls": {"sped": 1}}, 400, "did you mean 'speed'?"),
         (

@@ -226,7 +226,7 @@ class Desk:
         count = len(asked.text)
         if before + count > most:
             raise Refusal(
-                413,
+                400,
                 f"got {before + count:,} characters, at most {most:,} are taken; send the text in parts",
                 code="string_above_max_length",
                 param="input",

@@ -89,7 +89,7 @@ class Allowance:
         most = self.characters_per_minute
         if characters > most:
             raise Refusal(
-                413, f"got {characters:,} characters, this key may send {most:,} a minute", param="input"
+                400, f"got {characters:,} characters, this key may send {most:,} a minute", param="input"
             )
         now = self.clock()
         left, since = self._left.get(client, (float(most), now))

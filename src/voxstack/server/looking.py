@@ -85,7 +85,7 @@ def trace_route(desk: Desk) -> Answer:
         body = await read_json(request, TraceBody, characters=desk.settings.max_characters)
         if len(body.input) > MOST_CHARACTERS:
             raise Refusal(
-                413,
+                400,
                 f"got {len(body.input):,} characters, at most {MOST_CHARACTERS:,} are traced",
                 code="string_above_max_length",
                 param="input",

@@ -89,7 +89,7 @@ REFUSALS = {
     401: "No key, or one that is not known",
     404: "No such model",
     408: "The body did not come in time",
-    413: "The text or the body is too long",
+    413: "The body is too large",
     429: "Too many at once, or the key's characters are used up",
     500: "A fault of voxstack's",
     503: "The server is ending, or the voice does not load",

@@ -55,7 +55,11 @@ export class ChunksView {
     const count = list.length === 1 ? "1 chunk" : `${list.length} chunks`;
     const first = `the first came after ${Math.round(list[0].came_ms)} ms`;
     if (list.length === 1) return `${count}; ${first}.`;
-    const ahead = Math.min(...list.slice(1).map(({ at_ms, came_ms }) => at_ms - came_ms));
-    return `${count}; ${first}, each other one at least ${Math.round(ahead)} ms before it was needed.`;
+    // A chunk is needed when the one before it ends, though one that comes late is played later.
+    const ahead = list.slice(1).map(({ came_ms }, n) => list[n].at_ms + list[n].lasts_ms - came_ms);
+    const least = Math.round(Math.min(...ahead));
+    if (least >= 0) return `${count}; ${first}, each other one at least ${least} ms before it was needed.`;
+    const late = ahead.filter((ms) => ms < 0).length;
+    return `${count}; ${first}, ${late === 1 ? "one" : late} too late, by up to ${-least} ms.`;
   }
 }
