@@ -47,7 +47,7 @@ def test_a_full_disk_is_told_once_an_utterance_and_speech_goes_on(
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "voxstack"]
     [line] = [line for line in lines if line["event"] == "tap.failed"]
     assert (line["level"], line["where"], line["voice"]) == ("WARNING", "heard", "tone")
-    assert line["reason"]
+    assert line["reason"] == "File too large"  # as such a disk says it
     row = row_of(recording)
     assert row["failed_recordings"] == 1
     assert row["recording_fault"] == f"heard: {line['reason']}"
