@@ -151,6 +151,7 @@ def test_a_new_one_that_is_broken_is_told_and_comes_once_it_is_good(
         assert (line["level"], line["voice"]) == ("ERROR", name)
         assert line["error"] == why
         assert "\n" not in why
+        assert line["remedy"].endswith("it is loaded at the next look")
         remove(own_voices / bad.name)
         good.rename(own_voices / "new")
         until(lambda: served.say(voice="new")[0] == 200)
@@ -232,13 +233,14 @@ def test_a_folder_that_cannot_be_looked_into_is_told_once_and_looked_into_again(
     with caplog.at_level("INFO", "voxstack"):
         with monkeypatch.context() as patched:
             patched.setattr("voxstack.engine.library.addon_paths", refused)
-            until(lambda: lines_of(caplog, "addons"))
+            until(lambda: "Permission denied" in faults_of(served).get("addons", ""))
             looked()
             assert served.say()[0] == 200
-        [line] = lines_of(caplog, "addons")
+        [line] = lines_of(caplog, "addon")
         assert "Permission denied" in line["error"]
         make_tone.make_tone(own_voices / "third", name="third")
         until(lambda: served.say(voice="third")[0] == 200)
+        until(lambda: not faults_of(served))
 
 
 def test_a_voice_that_breaks_a_library_does_not_end_the_watch(serve, own_voices, until, monkeypatch):

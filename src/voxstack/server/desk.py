@@ -79,7 +79,11 @@ class Desk:
         self._loading = anyio.CapacityLimiter(STARTING)
         most = self.settings.key_characters_per_minute
         self._allowance = None if most is None else Allowance(most)
-        self.upkeep = Upkeep(self.service, self.catalogue)
+        again = (
+            "it is loaded at the next look" if self.settings.watch else "then restart the server, or --watch"
+        )
+        remedy = f"put the right files in its place, or take it away; {again}"
+        self.upkeep = Upkeep(self.service, self.catalogue, remedy=remedy)
         self.recordings = Recordings(lambda voice: self.metrics.failed_recordings.labels(voice).inc())
         self.metrics.watch(self.service, lambda: self.is_draining, lambda: self.upkeep.faults)
 

@@ -83,7 +83,6 @@ class Server(uvicorn.Server):
             self.wyoming = WyomingServer(desk, bound)
         self._ready = ready or (lambda: None)
         self._failure: BaseException | None = None
-        self._looking_fault = ""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -170,16 +169,8 @@ class Server(uvicorn.Server):
                 self.desk.keys.refresh()
         except VoxstackError as error:
             write_line(logging.ERROR, "keys", {"error": str(error)})
-        try:
-            if self.desk.settings.watch and not self.desk.is_draining:
-                self.desk.upkeep.reload()
-        except Exception as error:  # noqa: BLE001 - the next look may find it mended
-            fault = f"{type(error).__name__}: {error}"
-            if fault != self._looking_fault:
-                write_line(logging.ERROR, "addons", {"error": fault})
-            self._looking_fault = fault
-        else:
-            self._looking_fault = ""
+        if self.desk.settings.watch and not self.desk.is_draining:
+            self.desk.upkeep.look()
 
     async def _end_when_drained(self) -> None:
         while not self.desk.is_draining:
