@@ -6,7 +6,8 @@ import socket
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from contextlib import suppress
 from typing import Any
 
 from voxstack.core.errors import RequestError
@@ -65,7 +66,7 @@ class Listener(socket.socket):
         self.most = CONNECTIONS
         self.make_room: Callable[[], bool] = lambda: False
         self.closed: Callable[[str], None] = lambda why: None
-        self._clients: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._clients: weakref.WeakKeyDictionary[socket.socket, None] = weakref.WeakKeyDictionary()
         self._has_taken = False
         self._said_s = -QUIET_S
 
@@ -102,6 +103,15 @@ class Listener(socket.socket):
         """Connections that are open now, those whose TLS is not agreed yet included."""
         return sum(client.fileno() >= 0 for client in self._clients)
 
+    def shut_first(self, but: Container[int]) -> bool:
+        """Shut the oldest connection but those of some file numbers; answer whether there is one."""
+        for client in self._clients:
+            if client.fileno() >= 0 and client.fileno() not in but:
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
+                return True
+        return False
+
     def accept(self) -> tuple[socket.socket, Any]:
         """Take one connection in each turn of the event loop: it asks for all before it tells of any."""
         self._has_taken = not self._has_taken
@@ -117,7 +127,7 @@ class Listener(socket.socket):
         if self.open >= self.most and not self._has_room():
             client.close()
             raise BlockingIOError
-        self._clients.add(client)
+        self._clients[client] = None
         return client, address
 
     def _has_room(self) -> bool:

@@ -78,7 +78,7 @@ class Server(uvicorn.Server):
         if settings.wyoming_port is not None:
             bound = Listener.at(settings.wyoming_host, settings.wyoming_port, "--wyoming-port")
             bound.most = max(1, listener.most // 4)
-            listener.most -= bound.most
+            listener.most = max(1, listener.most - bound.most)
             self._count(bound, "wyoming")
             self.wyoming = WyomingServer(desk, bound)
         self._ready = ready or (lambda: None)
@@ -138,14 +138,17 @@ class Server(uvicorn.Server):
         listener.closed = lambda why: metrics.closed_connections.labels(protocol, why).inc()
 
     def _let_one_go(self) -> bool:
-        """Close the connection that has waited longest for a request; answer whether there was one."""
+        """Close the connection that has waited longest for a request, else for TLS; say if any has."""
         waiting = [
             (since, connection.transport)
             for connection in self.server_state.connections
             if (since := getattr(connection, "waits_since", None)) is not None
         ]
         if not waiting:
-            return False
+            known = self.server_state.connections
+            return self._listener.shut_first(
+                {one.transport.get_extra_info("socket").fileno() for one in known}
+            )
         min(waiting, key=lambda one: one[0])[1].abort()
         return True
 
