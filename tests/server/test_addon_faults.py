@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import make_tone
+from voxstack.core.errors import BusyError
 from voxstack.server.upkeep import Upkeep
 from voxstack.stack.addon import pack
 from voxstack.stack.files import sha256_of
@@ -24,8 +25,9 @@ def own_voices(voices, tmp_path):
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Work where there are no other addons."""
+    """Work where there are no other addons, and look at them all the time."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("voxstack.server.running.LOOK_S", 0.02)
 
 
 @pytest.fixture
@@ -252,6 +254,27 @@ def test_a_voice_that_breaks_a_library_does_not_end_the_watch(serve, own_voices,
     monkeypatch.undo()
     touch(own_voices / "quiet")
     until(lambda: not faults_of(served))
+
+
+def test_what_finds_no_memory_is_told_and_tried_again(serve, own_voices, until, monkeypatch):
+    served = serve(own_voices, watch=True)
+    voices = served.service.voices
+    reload = voices.reload
+    full = BusyError("it needs 1.0 MB more", where="tone", retry_after_s=5.0)
+    tries = []
+
+    def first_full(name):
+        tries.append(name)
+        if len(tries) == 1:
+            raise full
+        reload(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(voices, "reload", first_full)
+        touch(own_voices / "tone")
+        until(lambda: tries == ["tone", "tone"])
+        until(lambda: not faults_of(served))
+    assert served.say()[0] == 200
 
 
 def broken(*args, **more):
