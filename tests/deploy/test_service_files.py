@@ -113,6 +113,11 @@ def test_the_unit_gives_the_drain_its_time_and_does_not_repeat_a_wrong_setting(u
     assert unit["RestartPreventExitStatus"] == ["2"]  # as the README says of exit codes
 
 
+def test_what_is_killed_is_started_again(unit, compose):
+    assert unit["Restart"] == ["on-failure"]  # a signal is a failure
+    assert "    restart: unless-stopped" in compose
+
+
 def variables(unit) -> dict[str, str]:
     return settings_of(word for value in unit["Environment"] for word in value.split())
 

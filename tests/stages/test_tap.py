@@ -1,6 +1,8 @@
 """Tap: a copy of what flows lies in files, or is heard by who listens."""
 
+import errno
 import gc
+import os
 import resource
 from contextlib import contextmanager
 from fractions import Fraction
@@ -10,7 +12,7 @@ import pytest
 import soundfile
 
 from voxstack.core.errors import ConfigError, WiringError
-from voxstack.core.events import TAP, listening
+from voxstack.core.events import REASON, TAP, listening
 from voxstack.core.ports import Port
 from voxstack.core.streams import ArrayStream, length
 from voxstack.stack.wire import wire_stack
@@ -228,6 +230,29 @@ def test_a_folder_that_went_away_is_told_and_the_speech_goes_on(tmp_path):
     (tmp_path / "gone").rmdir()
     (event,) = heard_of(block, {"samples": sound()})
     assert (event.kind, event.text.split("[")[0]) == ("tap.failed", "the copy ends here: ")
+
+
+def test_a_disk_that_is_full_when_it_is_wired_is_no_fault_of_the_stack(tmp_path, monkeypatch):
+    def full(path, **unused):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.touch", full)
+        block = wire(path=str(tmp_path))
+        (event,) = heard_of(block, {"samples": sound()})
+        assert event.values[REASON] == "No space left on device"
+    assert heard_of(block, {"samples": sound()}) == []
+    assert len(names(tmp_path)) == 1
+
+
+def test_what_a_killed_process_left_half_written_is_taken_away_when_it_is_old(tmp_path):
+    for name in (".tap.0123abcd.partial", ".tap.0123abcd.trial", ".other.0123abcd.partial", "tap-0001.wav"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".tap.4567abcd.partial").touch()
+    wire(path=str(tmp_path), name="tap")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".other.0123abcd.partial", ".tap.4567abcd.partial", "tap-0001.wav"]
 
 
 # Listeners

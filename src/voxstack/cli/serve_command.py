@@ -1,6 +1,8 @@
 """Serve voices over HTTP until told to end."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -72,8 +74,17 @@ def command(config: Path | None, new_key: str | None, **flags: Any) -> None:
     with listener:
         # To standard error, as the lines of every command; here they are told without being asked for.
         LOGGER.setLevel(settings.log_level.upper())
-        server: Server = Server(Desk.of(settings), listener, lambda: click.echo(_ready_line(server)))
+        server: Server = Server(Desk.of(settings), listener, lambda: _tell(_ready_line(server)))
         server.run_until_ended()
+
+
+def _tell(line: str) -> None:
+    """Print a line; who reads no more, and a disk that is full, end no server."""
+    try:
+        click.echo(line)
+    except OSError:
+        with suppress(OSError):  # what waits to be written would be tried again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _ready_line(server: Any) -> str:

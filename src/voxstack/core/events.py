@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-__all__ = ["ALIGNMENT", "DURATIONS", "LEFT_OUT", "TAP", "Event", "Listener", "listening", "report"]
+__all__ = ["ALIGNMENT", "DURATIONS", "LEFT_OUT", "REASON", "TAP", "Event", "Listener", "listening", "report"]
 
 ALIGNMENT = "alignment"
 """Which symbol each frame speaks: values `positions` int64 [frames] from frame `step` on, and, where
@@ -25,6 +25,9 @@ LEFT_OUT = "left_out"
 
 TAP = "tap"
 """A copy of what flowed: values `tensors` by name; their first step is number `start` of `utterance`."""
+
+REASON = "reason"
+"""The value that says, in the system's words, why a file could not be written; it never quotes a text."""
 
 DATA = frozenset({ALIGNMENT, DURATIONS, LEFT_OUT, TAP})
 """Kinds that are no findings; who wants them listens."""

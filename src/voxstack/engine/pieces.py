@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from voxstack.core.errors import Cancelled, RequestError, TooLongError, VoxstackError
-from voxstack.core.events import Event
+from voxstack.core.events import REASON, Event
 from voxstack.engine.lines import write_line
 from voxstack.engine.signals import Facts, Measure, Signals, attributes
 
@@ -140,6 +140,8 @@ class Piece:
         for name, value in event.values.items():
             if isinstance(value, bool | int | float) and math.isfinite(value):  # JSON has no NaN
                 facts[f"value.{name}"] = value
+        if REASON in event.values:
+            facts[REASON] = str(event.values[REASON])
         if self.told.texts:
             facts["text"] = event.text
         self.told.tell("voxstack.events", 1, kind=event.kind)

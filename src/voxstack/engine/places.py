@@ -5,12 +5,24 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from voxstack.core.errors import BusyError, RequestError, VoxstackError
+from voxstack.core.errors import AddonError, BusyError, RequestError, VoxstackError
 from voxstack.engine.on_disk import OnDisk
 from voxstack.engine.room import Room, Weights
 from voxstack.engine.voice import Voice
+from voxstack.stack.addon import Addon
 
-__all__ = ["Loading", "Place", "Reloaded", "Version", "VoiceState", "again", "no_room", "state_of"]
+__all__ = [
+    "Loading",
+    "Place",
+    "Reloaded",
+    "Version",
+    "VoiceState",
+    "addons_of",
+    "again",
+    "as_ours",
+    "no_room",
+    "state_of",
+]
 
 Failure = TypeVar("Failure", bound=BaseException)
 
@@ -70,10 +82,8 @@ class Version:
 
     def keep(self, voice: Voice, seen: OnDisk) -> None:
         """Be this voice, made of what was seen."""
-        loaded = voice.loaded
-        addons = [loaded.addon, *loaded.nested, *([loaded.vocoder] if loaded.vocoder else [])]
         self.voice = voice
-        self.seen = {addon.name: seen.get(addon.name, ()) for addon in addons}
+        self.seen = {addon.name: seen.get(addon.name, ()) for addon in addons_of(voice)}
 
 
 class Loading:
@@ -134,6 +144,12 @@ class Place:
         )
 
 
+def addons_of(voice: Voice) -> list[Addon]:
+    """Return all addons that a voice is made of."""
+    loaded = voice.loaded
+    return [loaded.addon, *loaded.nested, *([loaded.vocoder] if loaded.vocoder else [])]
+
+
 def state_of(name: str, place: Place | None, version: Version | None, room: Room, now: float) -> VoiceState:
     """Return the line of a version; `place` is that of its name if it is the one that new requests get."""
     why = "" if place is None or place.error is None else str(place.error)
@@ -161,6 +177,13 @@ def again(error: Failure) -> Failure:
     fresh: Failure = type(error).__new__(type(error), *error.args)
     fresh.__dict__.update(error.__dict__)
     return fresh
+
+
+def as_ours(error: Exception, name: str) -> VoxstackError:
+    """Return an error that an operator can be told, whatever a library raised."""
+    if isinstance(error, VoxstackError):
+        return error
+    return AddonError(f"it does not load: {type(error).__name__}: {error}", where=name)
 
 
 def no_room(

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
-from voxstack.core.errors import BusyError, RequestError, VoxstackError, suggest
+from voxstack.core.errors import BusyError, RequestError, suggest
 from voxstack.engine.on_disk import OnDisk
-from voxstack.engine.places import Loading, Place, Version, VoiceState, again, no_room, state_of
+from voxstack.engine.places import Loading, Place, Version, VoiceState, again, as_ours, no_room, state_of
 from voxstack.engine.room import Room, Weights
 
 __all__ = ["AGAIN_S", "Gone", "Shelf"]
@@ -83,8 +83,9 @@ class Shelf:
         self._room.drop(loading.version.weights)
         place.loading = None
         is_known = place.version is not None or place.name in loading.seen
-        if is_known and isinstance(error, VoxstackError) and not isinstance(error, BusyError):
-            place.error, place.failed_s, place.tried = again(error), self._clock(), loading.seen
+        if is_known and isinstance(error, Exception) and not isinstance(error, BusyError):
+            fault = again(as_ours(error, place.name))
+            place.error, place.failed_s, place.tried = fault, self._clock(), loading.seen
         else:
             self._tidy(place)
         loading.end(error)

@@ -15,7 +15,16 @@ from voxstack.engine.finalizing import FinalizerLock
 from voxstack.engine.leases import Lease
 from voxstack.engine.library import installed
 from voxstack.engine.on_disk import OnDisk, look
-from voxstack.engine.places import Loading, Place, Reloaded, Version, VoiceState, again
+from voxstack.engine.places import (
+    Loading,
+    Place,
+    Reloaded,
+    Version,
+    VoiceState,
+    addons_of,
+    again,
+    as_ours,
+)
 from voxstack.engine.room import Weights
 from voxstack.engine.shelf import AGAIN_S, Shelf
 from voxstack.engine.telemetry import Telemetry
@@ -152,8 +161,8 @@ class Voices:
             try:
                 self.reload(name)
                 done.append(name)
-            except VoxstackError as error:
-                faults[name] = error
+            except Exception as error:  # noqa: BLE001 - one addon's fault is not another's
+                faults[name] = as_ours(error, name)
         return Reloaded(tuple(done), faults)
 
     def watched(self, name: str, watch: Watch) -> Voice:
@@ -228,6 +237,8 @@ class Voices:
                 telemetry=self._telemetry,
                 reserve=partial(self._reserve, loading),
             )
+            if place.version is not None:
+                _check_files(voice, place.version, loading.seen)
             voice.warm_up()
             version.keep(voice, loading.seen)
         except BaseException as error:  # noqa: BLE001 - whoever waits raises it
@@ -251,3 +262,10 @@ class Voices:
         with self._lock:
             gone = self._shelf.reserve(loading.version, weights)
         del gone  # frees them, with no lock held, before the new ones come
+
+
+def _check_files(voice: Voice, old: Version, seen: OnDisk) -> None:
+    """Check the files of addons that changed: nets that the old version has in memory were not read again."""
+    for addon in addons_of(voice):
+        if old.seen.get(addon.name, ()) != seen.get(addon.name, ()):
+            addon.verify()

@@ -49,6 +49,7 @@ class Catalogue:
     faults: dict[str, str] = field(default_factory=dict[str, str])
     installed: tuple[str, ...] = ()
     _seen: OnDisk | None = None
+    _paths: dict[str, str] = field(default_factory=dict[str, str])
 
     def refresh(self) -> bool:
         """Look at the disk; answer whether anything has changed."""
@@ -63,8 +64,14 @@ class Catalogue:
         }
         self.installed = tuple(sorted(voices))
         offers = {name: Offer.of(addon) for name, addon in voices.items() if self._is_offered(addon)}
-        # What broke while it was in use is offered on: the version in memory still speaks.
-        kept = {name: offer for name, offer in self.offers.items() if name in seen and name not in good}
+        # What broke while it was in use is offered on: the version in memory still speaks. An addon whose
+        # JSON cannot be read is called like its folder, whatever its name was.
+        kept = {
+            name: offer
+            for name, offer in self.offers.items()
+            if name not in good and (name in seen or self._paths.get(name) in faults)
+        }
+        self._paths |= {name: addon.files.where for name, addon in voices.items()}
         self.offers = dict(sorted({**kept, **offers}.items()))
         # Where addons lie is nobody's business who only listens.
         self.faults = {
@@ -91,6 +98,10 @@ class Catalogue:
                 f"no voice '{name}'{suggest(name, [*self.offers, *self.aliases])}", where="voice"
             )
         return offer
+
+    def called(self, name: str) -> str:
+        """Return what a voice's folder or file is called, by which faults are told."""
+        return Path(self._paths.get(name, name)).name
 
     def rows(self, states: Sequence[VoiceState]) -> list[dict[str, Any]]:
         """Return what clients are told of each voice and of each addon that cannot be used."""

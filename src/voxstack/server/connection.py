@@ -48,10 +48,17 @@ class Connection(HttpToolsProtocol):
     _has_body = False
     _is_whole = False
     _answering: RequestResponseCycle | None = None
+    _since_s = 0.0
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when it waits for a request, in seconds of the loop's clock; None: it answers one."""
+        return None if self._is_answering or self.transport.is_closing() else self._since_s
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self._since_s = asyncio.get_running_loop().time()
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,6 +122,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Answer the next request, or see that the last bytes are taken."""
         super().on_response_complete()
+        self._since_s = asyncio.get_running_loop().time()
         if self.transport.is_closing():
             self._linger()
         elif self.cycle.more_body and not self._is_answering:
@@ -199,6 +207,9 @@ def _end_with_connection(cycle: RequestResponseCycle) -> None:
 
 class SocketConnection(WebSocketsSansIOProtocol):
     """One WebSocket, which can be cut."""
+
+    waits_since: float | None = None
+    """Never: whoever writes a text has his own time for it."""
 
     def handle_connect(self, event: Request) -> None:
         """Begin to answer a client who wants one."""

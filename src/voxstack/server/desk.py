@@ -1,8 +1,6 @@
 """Keep what all protocols of one server stand on: its voices, who may use them, and whether it is ending."""
 
-import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -16,7 +14,6 @@ from voxstack.core.errors import RequestError, VoxstackError
 from voxstack.engine.admission import Admission
 from voxstack.engine.ahead import Speech
 from voxstack.engine.controls import check_names
-from voxstack.engine.lines import write_line
 from voxstack.engine.marks import Marks
 from voxstack.engine.service import Service
 from voxstack.engine.telemetry import Telemetry, chosen
@@ -26,8 +23,10 @@ from voxstack.server.encoding import warm_up
 from voxstack.server.hearing import Hearing
 from voxstack.server.keys import Allowance, Keys
 from voxstack.server.metrics import Metrics
+from voxstack.server.recordings import Recordings
 from voxstack.server.refusals import Refusal, draining
 from voxstack.server.settings import ServerSettings
+from voxstack.server.upkeep import Upkeep
 from voxstack.stack.deployment import load_deployment
 
 __all__ = ["Asked", "Desk"]
@@ -80,7 +79,13 @@ class Desk:
         self._loading = anyio.CapacityLimiter(STARTING)
         most = self.settings.key_characters_per_minute
         self._allowance = None if most is None else Allowance(most)
-        self.metrics.watch(self.service, lambda: self.is_draining)
+        again = (
+            "it is loaded at the next look" if self.settings.watch else "then restart the server, or --watch"
+        )
+        remedy = f"put the right files in its place, or take it away; {again}"
+        self.upkeep = Upkeep(self.service, self.catalogue, remedy=remedy)
+        self.recordings = Recordings(lambda voice: self.metrics.failed_recordings.labels(voice).inc())
+        self.metrics.watch(self.service, lambda: self.is_draining, lambda: self.upkeep.faults)
 
     @classmethod
     def of(cls, settings: ServerSettings) -> Self:
@@ -129,31 +134,8 @@ class Desk:
             ready = {state.name for state in self.service.voices.states() if state.state == "ready"}
             if self.settings.voices or not ready:
                 raise
+        self.upkeep.tell()
         self.is_loaded = True
-
-    def reload(self) -> None:
-        """Reload the voices that changed on disk, load new ones, let go of those that are gone; blocks."""
-        before = set(self.catalogue.offers)
-        if not self.catalogue.refresh():
-            return
-        voices, offers = self.service.voices, self.catalogue.offers
-        changed = voices.reload_changed()
-        faults = dict(changed.faults)
-        known = {state.name for state in voices.states()}
-        new = [name for name in offers if name not in known]
-        for name in new:
-            try:
-                voices.load(name)
-            except VoxstackError as error:
-                faults[name] = error
-        gone = [name for name in before if name not in offers]
-        for name in gone:
-            with suppress(RequestError):
-                voices.unload(name)
-        told = {"reloaded": changed.names, "loaded": set(new) - set(faults), "gone": gone}
-        write_line(logging.INFO, "addons", {what: ", ".join(sorted(names)) for what, names in told.items()})
-        for name, error in faults.items():
-            write_line(logging.ERROR, "addon", {"voice": name, "error": str(error)})
 
     @property
     def is_ready(self) -> bool:
@@ -189,7 +171,7 @@ class Desk:
         except BaseException:
             self._take(asked, sign=-1)
             raise
-        return Hearing(speech, tempo)
+        return Hearing(speech, tempo, partial(self.recordings.hear, offer.name))
 
     def take_piece(self, piece: str, before: int, client: str | None) -> None:
         """Count a piece of a text of which so many characters came before; or raise Refusal."""

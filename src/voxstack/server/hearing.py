@@ -1,7 +1,7 @@
 """Hear a request's audio from an event loop, where no thread may wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -10,6 +10,7 @@ import anyio
 import numpy as np
 from anyio import to_thread
 
+from voxstack.core.events import Event
 from voxstack.engine.ahead import Speech
 from voxstack.engine.audio import Audio
 from voxstack.engine.marks import Mark
@@ -23,10 +24,17 @@ class Hearing:
 
     In:       speech  what is heard
               tempo   how much faster than it is made, at the same pitch
+              notice  is told what blocks noticed
     """
 
-    def __init__(self, speech: Speech, tempo: Fraction = Fraction(1)) -> None:
+    def __init__(
+        self,
+        speech: Speech,
+        tempo: Fraction = Fraction(1),
+        notice: Callable[[Sequence[Event]], None] = lambda events: None,
+    ) -> None:
         self._speech = speech
+        self._notice = notice
         self._tempo = tempo
         self._stretch: Wsola | None = None
         self._last: Audio | None = None
@@ -76,6 +84,7 @@ class Hearing:
             except StopIteration:
                 return None
             if chunk is not None:
+                self._notice(chunk.events)
                 return chunk
             await self._news.wait()
 

@@ -1,6 +1,6 @@
 """Count what a server does, for Prometheus: what the engine tells of each voice, and what clients see."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import prometheus_client
 from prometheus_client.core import GaugeMetricFamily
@@ -22,11 +22,15 @@ OWN = {
     "voxstack_http_audio_bytes": "encoded audio given to connections",
     "voxstack_refusals": "requests that were refused, by reason",
     "voxstack_cancellations": "streams that ended early: the client left, stalled, or its audio broke off",
+    "voxstack_failed_recordings": "utterances of which a file that blocks write could not be written",
+    "voxstack_connections": "connections that are open, by protocol; WebSockets are of `http`",
+    "voxstack_closed_connections": "connections closed for want of room: `idle`, or new ones, `full`",
     "voxstack_streams": "requests at work",
     "voxstack_queued_characters": "characters of admitted texts that are not spoken yet",
     "voxstack_lane_running": "runs of nets at work",
     "voxstack_lane_waiting": "runs of nets that wait for their turn",
     "voxstack_voice_state": "1 for the state that a voice is in",
+    "voxstack_addon_fault": "1 for each addon that cannot be used, or not as it is on disk now",
     "voxstack_nets_bytes": "bytes of the files of all nets in memory",
     "voxstack_draining": "1 when the server takes no new requests",
 }
@@ -36,7 +40,7 @@ OWN = {
 class Metrics:
     """The instruments of one server.
 
-    In:       service, is_draining  what gauges are read from when somebody asks
+    In:       service, is_draining, faults  what gauges are read from when somebody asks
     """
 
     def __init__(self) -> None:
@@ -54,6 +58,11 @@ class Metrics:
         self.audio_bytes = counter(*_own("voxstack_http_audio_bytes"), ["voice", "format"], registry=here)
         self.refusals = counter(*_own("voxstack_refusals"), ["reason"], registry=here)
         self.cancellations = counter(*_own("voxstack_cancellations"), ["voice", "reason"], registry=here)
+        self.failed_recordings = counter(*_own("voxstack_failed_recordings"), ["voice"], registry=here)
+        self.closed_connections = counter(
+            *_own("voxstack_closed_connections"), ["protocol", "reason"], registry=here
+        )
+        self.connections = prometheus_client.Gauge(*_own("voxstack_connections"), ["protocol"], registry=here)
 
     def measure(self, metric: str, value: float, facts: Facts) -> None:
         """Take what the engine tells of a voice's requests."""
@@ -65,9 +74,11 @@ class Metrics:
         else:
             instrument.inc(value)
 
-    def watch(self, service: Service, is_draining: Callable[[], bool]) -> None:
-        """Read the gauges from a service, from now on."""
-        self.registry.register(_Gauges(service, is_draining))
+    def watch(
+        self, service: Service, is_draining: Callable[[], bool], faults: Callable[[], Iterable[str]]
+    ) -> None:
+        """Read the gauges from a service, from now on, and the names of addons with faults."""
+        self.registry.register(_Gauges(service, is_draining, faults))
 
     def text(self) -> bytes:
         """Return all of it in Prometheus's text format."""
@@ -94,9 +105,12 @@ def _instrument(
 class _Gauges(Collector):
     """What is so at the moment, asked for when it is wanted."""
 
-    def __init__(self, service: Service, is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self, service: Service, is_draining: Callable[[], bool], faults: Callable[[], Iterable[str]]
+    ) -> None:
         self._service = service
         self._is_draining = is_draining
+        self._faults = faults
 
     def collect(self) -> Sequence[GaugeMetricFamily]:
         service, lane = self._service, lane_of("cpu").state
@@ -109,7 +123,10 @@ class _Gauges(Collector):
             "voxstack_draining": int(self._is_draining()),
         }
         plain = [GaugeMetricFamily(*_own(name), value=value) for name, value in values.items()]
-        return [*plain, _states(service.voices.states())]
+        faults = GaugeMetricFamily(*_own("voxstack_addon_fault"), labels=["addon"])
+        for name in self._faults():
+            faults.add_metric([name], 1)
+        return [*plain, faults, _states(service.voices.states())]
 
 
 def _states(states: Sequence[VoiceState]) -> GaugeMetricFamily:

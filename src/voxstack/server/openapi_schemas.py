@@ -89,6 +89,8 @@ STATUS = an_object(
             idle_s=NUMBER,
             profile=_maybe(TEXT),
             why=_maybe(TEXT),
+            failed_recordings=COUNT,
+            recording_fault=TEXT,
         ),
     },
     faults={"type": "object", "additionalProperties": TEXT},

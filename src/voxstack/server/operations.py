@@ -25,11 +25,16 @@ def health_route(desk: Desk) -> Answer:
 
 
 def ready_route(desk: Desk) -> Answer:
-    """Return what answers /ready: 200 when new requests are taken and find their voices warm."""
+    """Return what answers /ready: 200 when new requests are taken and find their voices warm.
+
+    It needs no key, so it says how many addons have faults, not which.
+    """
 
     async def ready(request: Request) -> Response:
         status = "draining" if desk.is_draining else "ready" if desk.is_loaded else "loading"
-        return JSONResponse({"status": status}, 200 if desk.is_ready else 503)
+        faults = len(desk.upkeep.faults)
+        said = {"status": status, **({"faults": faults} if faults else {})}
+        return JSONResponse(said, 200 if desk.is_ready else 503)
 
     return ready
 
@@ -67,10 +72,11 @@ def status_route(desk: Desk) -> Answer:
                         "idle_s": round(state.idle_s, 1),
                         "profile": state.profile,
                         "why": state.why,
+                        **desk.recordings.of(state.name),
                     }
                     for state in states
                 ],
-                "faults": desk.catalogue.faults,
+                "faults": desk.upkeep.faults,
             }
         )
 

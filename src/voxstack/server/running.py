@@ -1,7 +1,6 @@
 """Run a server: listen, load, speak, look after things, and end without a word cut off."""
 
 import asyncio
-import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -11,19 +10,17 @@ import anyio
 import uvicorn
 from anyio import to_thread
 
-from voxstack.core.errors import RequestError, VoxstackError
+from voxstack.core.errors import VoxstackError
 from voxstack.engine.lines import write_line
 from voxstack.server.app import make_app
 from voxstack.server.bodies import most_bytes
 from voxstack.server.connection import Connection, SocketConnection
 from voxstack.server.desk import Desk
+from voxstack.server.listening import Listener, most_connections
 from voxstack.server.settings import ServerSettings
 from voxstack.server.wyoming import WyomingServer
 
 __all__ = ["Server", "bind"]
-
-SEND_BUFFER_BYTES = 65_536
-"""What the system keeps for a client who does not read; else megabytes, minutes of audio."""
 
 KEEP_ALIVE_S = 30
 LOOK_S = 1.0
@@ -32,34 +29,13 @@ CUT_S = 1
 
 BACKLOG = 512
 
+KNOWN = ("without completing response", "Invalid UTF-8 sequence", "out of system resource")
+"""What libraries say of an answer that broke off, of bytes that are no text, of too many files."""
 
-def bind(settings: ServerSettings) -> socket.socket:
+
+def bind(settings: ServerSettings) -> Listener:
     """Return a socket at the host and port that settings name; raise RequestError."""
-    return _bound(settings.host, settings.port, "--port")
-
-
-def _bound(host: str, port: int, flag: str) -> socket.socket:
-    where = f"{host}:{port}"
-    try:
-        [(family, kind, _, _, address), *_] = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        listener = socket.socket(family, kind)
-    except OSError as error:
-        raise RequestError(f"cannot listen there: {error.strerror or error}", where=where) from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        # Else a chunk waits 40 ms for the client's system to say that it has the one before.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        what = f"cannot listen there: {error.strerror}"
-        if error.errno == errno.EADDRINUSE:
-            what += f"; stop what listens there, or choose another {flag}"
-        raise RequestError(what, where=where) from error
-    return listener
+    return Listener.at(settings.host, settings.port, "--port")
 
 
 class Server(uvicorn.Server):
@@ -69,7 +45,7 @@ class Server(uvicorn.Server):
     Raises:   from `run_until_ended`, why the voices could not be loaded
     """
 
-    def __init__(self, desk: Desk, listener: socket.socket, ready: Callable[[], None] | None = None) -> None:
+    def __init__(self, desk: Desk, listener: Listener, ready: Callable[[], None] | None = None) -> None:
         settings = desk.settings
         super().__init__(
             uvicorn.Config(
@@ -79,6 +55,7 @@ class Server(uvicorn.Server):
                 ws_max_size=most_bytes(settings.max_characters),
                 ws_ping_timeout=None,  # who waits for his text to be spoken is not read, his pongs neither
                 ws_per_message_deflate=False,
+                loop="asyncio",  # by which the listener is asked for connections
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -90,13 +67,20 @@ class Server(uvicorn.Server):
                 ssl_keyfile=settings.tls_key,
             )
         )
-        logging.getLogger("uvicorn.error").addFilter(_is_news)
-        self.wyoming: WyomingServer | None = None
-        if settings.wyoming_port is not None:
-            bound = _bound(settings.wyoming_host, settings.wyoming_port, "--wyoming-port")
-            self.wyoming = WyomingServer(desk, bound)
+        for log in ("uvicorn.error", "asyncio"):
+            logging.getLogger(log).addFilter(_is_news)
         self.desk = desk
         self._listener = listener
+        listener.most = most_connections(settings.max_connections)
+        listener.make_room = self._let_one_go
+        self._count(listener, "http")
+        self.wyoming: WyomingServer | None = None
+        if settings.wyoming_port is not None:
+            bound = Listener.at(settings.wyoming_host, settings.wyoming_port, "--wyoming-port")
+            bound.most = max(1, listener.most // 4)
+            listener.most = max(1, listener.most - bound.most)
+            self._count(bound, "wyoming")
+            self.wyoming = WyomingServer(desk, bound)
         self._ready = ready or (lambda: None)
         self._failure: BaseException | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -147,6 +131,27 @@ class Server(uvicorn.Server):
             connection.transport.abort()
         await anyio.sleep(0)
 
+    def _count(self, listener: Listener, protocol: str) -> None:
+        """Let metrics see a listener's connections."""
+        metrics = self.desk.metrics
+        metrics.connections.labels(protocol).set_function(lambda: listener.open)
+        listener.closed = lambda why: metrics.closed_connections.labels(protocol, why).inc()
+
+    def _let_one_go(self) -> bool:
+        """Close the connection that has waited longest for a request, else for TLS; say if any has."""
+        waiting = [
+            (since, connection.transport)
+            for connection in self.server_state.connections
+            if (since := getattr(connection, "waits_since", None)) is not None
+        ]
+        if not waiting:
+            known = self.server_state.connections
+            return self._listener.shut_first(
+                {one.transport.get_extra_info("socket").fileno() for one in known}
+            )
+        min(waiting, key=lambda one: one[0])[1].abort()
+        return True
+
     async def _load(self) -> None:
         try:
             await to_thread.run_sync(self.desk.load, abandon_on_cancel=True)
@@ -167,8 +172,8 @@ class Server(uvicorn.Server):
                 self.desk.keys.refresh()
         except VoxstackError as error:
             write_line(logging.ERROR, "keys", {"error": str(error)})
-        if self.desk.settings.watch:
-            self.desk.reload()
+        if self.desk.settings.watch and not self.desk.is_draining:
+            self.desk.upkeep.look()
 
     async def _end_when_drained(self) -> None:
         while not self.desk.is_draining:
@@ -182,6 +187,6 @@ class Server(uvicorn.Server):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Pass over what the log says already: an answer that broke off, a client who sends what is no text."""
+    """Pass over what the log says already, and what is a client's fault alone."""
     message = record.getMessage()
-    return not any(known in message for known in ("without completing response", "Invalid UTF-8 sequence"))
+    return not any(known in message for known in KNOWN)

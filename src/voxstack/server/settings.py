@@ -44,6 +44,9 @@ class ServerSettings(StrictModel):
     artefacts: str | None = Field(None, description="folder of nets that were compiled ahead")
     memory_mb: Count | None = Field(None, description="how much the files of all nets in memory may have")
     streams: Count = Field(64, description="requests at work at a time; more are refused")
+    max_connections: Count | None = Field(
+        None, description="connections open at a time; none: 1024, or as many as `ulimit -n` leaves"
+    )
     queued_characters: Count = Field(
         200_000, description="characters that may wait to be spoken, of all requests"
     )

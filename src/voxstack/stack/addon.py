@@ -137,12 +137,22 @@ def _check_file(name: str, listed: Container[str], *, where: str) -> None:
 
 
 def addon_paths(folder: Path) -> list[Path]:
-    """Return what looks like an addon in a folder."""
+    """Return what looks like an addon in a folder, also what cannot be looked into."""
     if not folder.is_dir():
         return []
-    return sorted(
-        path for path in folder.iterdir() if path.suffix == SUFFIX or os.path.lexists(path / MANIFEST)
-    )
+    return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX or _may_be_addon(path))
+
+
+def _may_be_addon(path: Path) -> bool:
+    if path.name.startswith("."):  # such as an editor's lock, a link to nothing
+        return os.path.lexists(path / MANIFEST)
+    try:
+        os.lstat(path / MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
+        return path.is_symlink() and not path.exists()
+    except OSError:
+        return True
+    return True
 
 
 def seal(folder: Path) -> None:

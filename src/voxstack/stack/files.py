@@ -69,6 +69,8 @@ def open_files(path: Path) -> Files:
         return _Folder(path)
     if path.is_file():
         return _Zip(path)
+    if path.is_symlink():
+        raise AddonError(f"it is a link to '{path.readlink()}', which is not there", where=str(path))
     raise AddonError("there is no such folder or file", where=str(path))
 
 
@@ -145,7 +147,13 @@ class _Folder:
         self.root = root
 
     def has(self, name: str) -> bool:
-        return os.path.lexists(self.root / name)
+        try:
+            os.lstat(self.root / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # it may be; who reads it is told why not
+            return True
+        return True
 
     def names(self) -> list[str]:
         found: list[str] = []

@@ -12,6 +12,9 @@ from voxstack.core.ports import Array, Port
 __all__ = ["GrowingFile", "NpyFile", "WavFile", "endings", "is_audio"]
 
 
+BLOCK_BYTES = 4096
+
+
 class GrowingFile(Protocol):
     """A file that grows by tensors along their first axis.
 
@@ -64,6 +67,9 @@ class WavFile:
     def __init__(self, path: Path, rate: int) -> None:
         import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
+        path.write_bytes(
+            bytes(BLOCK_BYTES)
+        )  # if there is no room, the system says so better than the library
         self._file: Any = soundfile.SoundFile(
             path, "w", samplerate=rate, channels=1, format="WAV", subtype="FLOAT"
         )
@@ -71,7 +77,7 @@ class WavFile:
     def append(self, tensor: Array) -> None:
         try:
             self._file.write(tensor)
-        except AssertionError as error:  # so the library says that less was written than was asked for
+        except (AssertionError, RuntimeError) as error:  # less was written than was asked for, or nothing
             raise OSError("not all of it could be written; is the disk full?") from error
 
     def close(self) -> None:

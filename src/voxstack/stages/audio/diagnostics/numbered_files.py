@@ -1,8 +1,10 @@
 """Name the files that diagnostics write: numbered, never one over another, no more than so many."""
 
+import errno
 import os
 import re
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -19,6 +21,10 @@ An addon may come from a stranger, and where it writes is its own JSON's choice.
 """
 
 MOST_FILES = 10_000
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+LEFT_S = 3600.0
+"""Age of half-written files that nobody is writing any more: who did was killed."""
 
 NAME = re.compile(r"[\w-][\w .-]*")
 
@@ -55,9 +61,12 @@ class NumberedFiles:
         trial = made / f".{name}.{secrets.token_hex(4)}.trial"
         try:
             made.mkdir(parents=True, exist_ok=True)
+            _sweep(made, name)
             trial.touch(exist_ok=False)
             trial.unlink()
         except OSError as error:
+            if error.errno in FULL and made.is_dir():  # there may be room later; speech does not wait for it
+                return cls(made, name, most)
             raise ConfigError(
                 f"no file can be made in '{folder}': {error.strerror}; name a folder that can be written to",
                 where=f"{path}.path",
@@ -119,3 +128,10 @@ class NumberedFiles:
                 return False
             raise
         return True
+
+
+def _sweep(folder: Path, name: str) -> None:
+    """Take away what was left half written by a process that was killed."""
+    for path in folder.glob(f".{name}.*"):
+        if path.suffix in (".partial", ".trial") and time.time() - path.stat().st_mtime > LEFT_S:
+            path.unlink(missing_ok=True)

@@ -1,11 +1,11 @@
 """Write a picture at the end of each utterance: what both plots share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from voxstack.core.errors import ConfigError
-from voxstack.core.events import Event, report
+from voxstack.core.events import REASON, Event, report
 from voxstack.core.site import Site
 from voxstack.stages.audio.diagnostics.drawing import Format, picture, require_matplotlib
 from voxstack.stages.audio.diagnostics.numbered_files import NumberedFiles
@@ -82,13 +82,14 @@ class Sheet:
                 data = picture(drawn, title=title, wide_in=9.0, high_in=high_in, form=self.form)
                 path = self.files.write(utterance, f".{self.form}", data)
         except OSError as error:
-            self.report("failed", steps, f"no picture could be written: {error.strerror}")
+            reason = error.strerror or str(error)
+            self.report("failed", steps, f"no picture could be written: {reason}", {REASON: reason})
             return
         if path is None:
             most = f"{self.files.most} files named '{self.files.name}' are the most"
             self.report("full", steps, f"{most}; this utterance is not drawn")
 
-    def report(self, what: str, steps: int, text: str) -> None:
+    def report(self, what: str, steps: int, text: str, values: Mapping[str, Any] | None = None) -> None:
         """Tell what went wrong with a picture."""
-        place = self.place
-        report(Event(f"{self.kind}.{what}", place.name, place.frame(steps), f"{place.title}{text}"))
+        place, kind = self.place, f"{self.kind}.{what}"
+        report(Event(kind, place.name, place.frame(steps), f"{place.title}{text}", values or {}))

@@ -10,7 +10,7 @@ import numpy as np
 
 from voxstack.core.blocks import Stream, Timing
 from voxstack.core.errors import ConfigError
-from voxstack.core.events import TAP, Event, report
+from voxstack.core.events import REASON, TAP, Event, report
 from voxstack.core.ports import Array, Ports, Tensors
 from voxstack.core.site import Site
 from voxstack.stages.audio.diagnostics.growing_files import (
@@ -157,7 +157,7 @@ class _Copying:
             for name, tensor in found.items():
                 self._files[name].append(tensor)
         except (OSError, RuntimeError) as error:
-            self._finish(start, "failed", f"the copy ends here: {error}")
+            self._finish(start, "failed", f"the copy ends here: {error}", _reason(error))
 
     def _begin(self, files: NumberedFiles, found: Mapping[str, Array]) -> bool:
         """Make the files; return False if there are too many."""
@@ -176,17 +176,23 @@ class _Copying:
             raise
         return bool(paths)
 
-    def _finish(self, step: int, kind: str = "", text: str = "") -> None:
+    def _finish(self, step: int, kind: str = "", text: str = "", reason: str = "") -> None:
         """Close the files; say why, if there is something to be said."""
         if kind:
-            self._report(f"tap.{kind}", step, f"{self._block.place.title}{text}", {"step": step})
+            values = {"step": step, **({REASON: reason} if reason else {})}
+            self._report(f"tap.{kind}", step, f"{self._block.place.title}{text}", values)
         try:
             self._close_files()
         except (OSError, RuntimeError) as error:
             if not kind:
                 text = f"{self._block.place.title}the copy cannot be finished: {error}"
-                self._report("tap.failed", step, text, {"step": step})
+                self._report("tap.failed", step, text, {"step": step, REASON: _reason(error)})
             self.close()
 
     def _report(self, kind: str, step: int, text: str, values: Mapping[str, Any]) -> None:
         report(Event(kind, self._block.place.name, self._block.place.frame(step), text, values))
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file could not be written, for people."""
+    return getattr(error, "strerror", None) or str(error)
