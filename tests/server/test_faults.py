@@ -225,3 +225,26 @@ def test_when_all_connections_are_at_work_a_new_one_is_closed_and_the_others_hea
     assert heard[0]
     assert heard == heard[:1] * 3
     assert served.metric('voxstack_closed_connections_total{protocol="http",reason="full"}') == 1
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGINT]],
+    ids=["asked to", "terminal closed", "Ctrl-C twice"],
+)
+def test_an_end_that_cuts_answers_short_says_so_in_lines_of_the_log(launch, signals):
+    served = launch("--drain-s", "0.5")
+    with served.begin(LONG) as heard, served.begin(LONG):
+        heard.read(1000)
+        for number in signals:
+            served.process.send_signal(number)
+            time.sleep(0.2)
+        assert served.process.wait(PATIENCE_S) == 0
+    assert [line["path"] for line in served.lines("http")] == ["/v1/audio/speech"] * 2
+
+
+def test_who_is_to_outlive_its_terminal_does(launch):
+    served = launch(shell="trap '' HUP")
+    served.process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert served.say()

@@ -13,6 +13,9 @@ import soundfile
 import soxr
 
 import voxstack
+from voxstack.core.errors import RequestError
+from voxstack.server.desk import Desk
+from voxstack.server.settings import ServerSettings
 
 pytestmark = pytest.mark.end_to_end
 
@@ -197,3 +200,21 @@ def test_models_and_voices_are_listed(client, served):
 def test_another_name_of_a_voice_finds_it(serve):
     served = serve(aliases={"alloy": "tone"})
     assert is_alike(served.say(voice="alloy")[1], served.say(voice="tone")[1])
+
+
+@pytest.mark.parametrize(
+    ("alias", "voice", "why"),
+    [
+        ("alloy", "tome", "alias alloy: no voice 'tome'; did you mean 'tone'?"),
+        ("tone", "quiet", "alias tone: a voice has this name; choose another"),
+    ],
+)
+def test_another_name_of_no_voice_or_that_hides_one_is_refused(voices, alias, voice, why):
+    with pytest.raises(RequestError) as caught:
+        Desk.of(ServerSettings(addons=(str(voices),), aliases={alias: voice})).load()
+    assert str(caught.value) == why
+
+
+def test_another_name_of_a_voice_that_is_not_there_yet_says_so(serve):
+    served = serve(aliases={"alloy": "tome"}, watch=True)
+    assert served.error(voice="alloy")[1]["message"] == "voice: 'alloy' stands for 'tome', which is not there"

@@ -208,6 +208,19 @@ def test_https_is_spoken_with_a_certificate(serve, tmp_path, monkeypatch):
 # Voices that change
 
 
+def test_the_first_voice_may_be_put_into_a_watched_folder_later(serve, own_voices, tmp_path, until):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    served = serve(empty, watch=True)
+    assert served.ask("/ready")[:2] == (503, b'{"status":"without voices"}')
+    for name in ("tone", "tone-vocoder"):
+        (own_voices / name).rename(empty / name)
+    until(lambda: served.ask("/ready")[0] == 200)
+    assert served.say()[0] == 200
+    (empty / "tone").rename(own_voices / "tone")
+    until(lambda: served.ask("/ready")[0] == 503)
+
+
 def test_a_voice_that_changes_is_reloaded_while_streams_run(serve, own_voices, until, monkeypatch):
     served = serve(own_voices, watch=True)
     loud = peak(served)

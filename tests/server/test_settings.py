@@ -90,3 +90,12 @@ def test_a_wrong_flag_is_told():
 def test_half_of_what_https_needs_is_told():
     with pytest.raises(ConfigError, match="tls_key: HTTPS needs both tls_cert and tls_key"):
         load_settings(flags={"tls_cert": "x"}, environment={})
+
+
+def test_files_that_are_no_certificate_are_told_before_anything_starts(tmp_path):
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    with pytest.raises(ConfigError, match=r"^tls_key: '/nowhere' cannot be read: No such file"):
+        load_settings(flags={"tls_cert": str(junk), "tls_key": "/nowhere"}, environment={})
+    with pytest.raises(ConfigError, match=r"^tls_cert: .* are no PEM certificate chain and its key"):
+        load_settings(flags={"tls_cert": str(junk), "tls_key": str(junk)}, environment={})

@@ -66,7 +66,8 @@ def main(arguments: list[str] | None = None) -> Never:
     words = [word for word in words if word != "--debug"]
     with contextlib.suppress(ValueError):  # called from another thread than the first, who sets none
         for signal_number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-            signal.signal(signal_number, _end)
+            if signal.getsignal(signal_number) is not signal.SIG_IGN:  # as nohup leaves it
+                signal.signal(signal_number, _end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -88,7 +88,7 @@ def _tell(line: str) -> None:
 
 
 def _ready_line(server: Any) -> str:
-    names = ", ".join(server.desk.catalogue.offers)
+    names = ", ".join(server.desk.catalogue.offers) or "no voice yet"
     open_to_all = "" if server.desk.keys is not None else "; no key is needed"
     wyoming = "" if server.wyoming is None else f", and Wyoming at {server.wyoming.url}"
     return f"voxstack serves {names} at {server.url}{open_to_all}{wyoming}"

@@ -93,11 +93,25 @@ class Catalogue:
     def find(self, name: str) -> Offer:
         """Return the voice of a name or an alias; raise RequestError."""
         offer = self.offers.get(self.aliases.get(name, name))
-        if offer is None:
+        if offer is not None:
+            return offer
+        if name in self.aliases:
             raise RequestError(
-                f"no voice '{name}'{suggest(name, [*self.offers, *self.aliases])}", where="voice"
+                f"'{name}' stands for '{self.aliases[name]}', which is not there", where="voice"
             )
-        return offer
+        names = [*self.offers, *(alias for alias, voice in self.aliases.items() if voice in self.offers)]
+        raise RequestError(f"no voice '{name}'{suggest(name, names)}", where="voice")
+
+    def check_aliases(self, *, may_come: bool) -> None:
+        """Raise RequestError if an alias is a voice's own name, or names none.
+
+        In:       may_come  whether the voice may be put into the folders later
+        """
+        for alias, voice in self.aliases.items():
+            if alias in self.offers:
+                raise RequestError("a voice has this name; choose another", where=f"alias {alias}")
+            if voice not in self.offers and not may_come:
+                raise RequestError(f"no voice '{voice}'{suggest(voice, self.offers)}", where=f"alias {alias}")
 
     def called(self, name: str) -> str:
         """Return what a voice's folder or file is called, by which faults are told."""

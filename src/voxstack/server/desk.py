@@ -114,15 +114,17 @@ class Desk:
         return cls(settings, Service(voices, admission), catalogue, metrics, keys)
 
     def load(self) -> None:
-        """Load and warm the voices that are offered; blocks.
+        """Load and warm the voices that are offered; blocks. Where addons are watched, there may be none yet.
 
-        Raises:   the first one's error if a voice was named and does not load, or if none does
+        Raises:   the first one's error if a voice was named and does not load, or if none does; RequestError
+                  for an alias that is wrong
         """
         self.catalogue.refresh()
         warm_up()
         for name in self.settings.voices:
             self.catalogue.check(name)
-        if not self.catalogue.offers:
+        self.catalogue.check_aliases(may_come=self.settings.watch)
+        if not self.catalogue.offers and not self.settings.watch:
             raise RequestError(
                 "there is no voice that can speak text in the folders of addons; give --addons DIR",
                 where="addons",
@@ -140,7 +142,7 @@ class Desk:
     @property
     def is_ready(self) -> bool:
         """Whether new requests are taken, and find their voices warm."""
-        return self.is_loaded and not self.is_draining
+        return self.is_loaded and not self.is_draining and bool(self.catalogue.offers)
 
     async def speak(self, asked: Asked, pieces: Iterable[str] | None = None) -> Hearing:
         """Return the audio of a request, which begins to be made; close it.

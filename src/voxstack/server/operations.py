@@ -31,7 +31,8 @@ def ready_route(desk: Desk) -> Answer:
     """
 
     async def ready(request: Request) -> Response:
-        status = "draining" if desk.is_draining else "ready" if desk.is_loaded else "loading"
+        idle = "ready" if desk.is_ready else "without voices" if desk.is_loaded else "loading"
+        status = "draining" if desk.is_draining else idle
         faults = len(desk.upkeep.faults)
         said = {"status": status, **({"faults": faults} if faults else {})}
         return JSONResponse(said, 200 if desk.is_ready else 503)

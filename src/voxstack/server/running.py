@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import FrameType
 
 import anyio
@@ -29,8 +32,13 @@ CUT_S = 1
 
 BACKLOG = 512
 
-KNOWN = ("without completing response", "Invalid UTF-8 sequence", "out of system resource")
-"""What libraries say of an answer that broke off, of bytes that are no text, of too many files."""
+KNOWN = (
+    "without completing response",
+    "Invalid UTF-8 sequence",
+    "out of system resource",
+    "timeout graceful shutdown exceeded",
+)
+"""What libraries say of an answer that broke off, bytes that are no text, too many files, an end in a hurry."""
 
 
 def bind(settings: ServerSettings) -> Listener:
@@ -112,6 +120,21 @@ class Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
         self.drain()
 
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Let signals drain; that of a terminal that is closed, too, but for who started it with nohup."""
+        hang_up = getattr(signal, "SIGHUP", None)
+        is_ours = hang_up is not None and threading.current_thread() is threading.main_thread()
+        with super().capture_signals():
+            if hang_up is None or not is_ours or signal.getsignal(hang_up) is signal.SIG_IGN:
+                yield
+                return
+            before = signal.signal(hang_up, self.handle_exit)
+            try:
+                yield
+            finally:
+                signal.signal(hang_up, before)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and begin to load the voices."""
         await super().startup(sockets)
@@ -189,4 +212,5 @@ class Server(uvicorn.Server):
 def _is_news(record: logging.LogRecord) -> bool:
     """Pass over what the log says already, and what is a client's fault alone."""
     message = record.getMessage()
-    return not any(known in message for known in KNOWN)
+    is_stopped = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not is_stopped and not any(known in message for known in KNOWN)

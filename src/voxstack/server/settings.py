@@ -1,6 +1,7 @@
 """Read how a server is to run: flags over environment over file, each strictly."""
 
 import os
+import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,12 +99,30 @@ def load_settings(
     if (settings.tls_cert is None) != (settings.tls_key is None):
         missing = "tls_key" if settings.tls_key is None else "tls_cert"
         raise ConfigError("HTTPS needs both tls_cert and tls_key", where=missing)
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        _check_certificate(settings.tls_cert, settings.tls_key)
     return settings
 
 
 def is_many(key: str) -> bool:
     """Answer whether a key takes several values."""
     return get_origin(ServerSettings.model_fields[key].annotation) in (tuple, dict)
+
+
+def _check_certificate(cert: str, key: str) -> None:
+    """Raise ConfigError if these files are no certificate and its key."""
+    for name, file in (("tls_cert", cert), ("tls_key", key)):
+        try:
+            Path(file).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"'{file}' cannot be read: {error.strerror}", where=name) from error
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: b"")
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"'{cert}' and '{key}' are no PEM certificate chain and its key without a password",
+            where="tls_cert",
+        ) from error
 
 
 def _of_file(file: Path) -> dict[str, Any]:
