@@ -38,7 +38,7 @@ KNOWN = (
     "out of system resource",
     "timeout graceful shutdown exceeded",
 )
-"""What libraries say of an answer that broke off, bytes that are no text, too many files, an end in a hurry."""
+"""What libraries say of an answer that broke off, bytes that are no text, too many files, an end at once."""
 
 
 def bind(settings: ServerSettings) -> Listener:
