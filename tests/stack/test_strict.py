@@ -25,6 +25,14 @@ def json_fault(text) -> str:
 
 def test_no_object_is_told():
     assert fault([]) == "$: got a list, want an object"
+    assert fault(None) == "$: got null, want an object"
+    assert fault("a") == "$: got a text, want an object"
+
+
+def test_values_are_called_as_in_json():
+    assert fault({"sample_rate": None}).startswith("$.sample_rate: got null; ")
+    assert fault({"sample_rate": True}).startswith("$.sample_rate: got true; ")
+    assert fault({"sample_rate": "\ud83d"}).startswith("$: holds half a character (a lone surrogate)")
 
 
 def test_what_json_cannot_hold_is_told():

@@ -1,6 +1,6 @@
 """Keep what all protocols of one server stand on: its voices, who may use them, and whether it is ending."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -29,9 +29,10 @@ from voxstack.server.settings import ServerSettings
 from voxstack.server.upkeep import Upkeep
 from voxstack.stack.deployment import load_deployment
 
-__all__ = ["Asked", "Desk"]
+__all__ = ["MOST_SEED", "Asked", "Desk", "paced", "seeded"]
 
 SLOWEST, FASTEST = 0.25, 4.0
+MOST_SEED = 2**63 - 1
 STARTING = 32
 """Requests on their way into the service at a time, each in a thread; as many whose voice must load."""
 
@@ -224,6 +225,15 @@ class Desk:
             self._allowance.take(asked.client, len(asked.text))
         else:
             self._allowance.give_back(asked.client, len(asked.text))
+
+
+def seeded(controls: Mapping[str, float | str], seed: int | None) -> dict[str, float | str]:
+    """Return controls with the seed that stands beside them; raise Refusal if there is one in them, too."""
+    if seed is None:
+        return dict(controls)
+    if "seed" in controls:
+        raise Refusal(400, "seed is given twice, beside controls and in them", param="controls")
+    return {**controls, "seed": seed}
 
 
 def paced(offer: Offer, speed: float | None) -> tuple[float | None, Fraction]:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from voxstack.core.errors import suggest
 from voxstack.engine.marks import MarkKind
 from voxstack.server.bodies import read_json
-from voxstack.server.desk import Asked, Desk
+from voxstack.server.desk import MOST_SEED, Asked, Desk, seeded
 from voxstack.server.door import visit_of
 from voxstack.server.encoding import FORMATS
 from voxstack.server.refusals import Refusal
@@ -20,7 +20,6 @@ from voxstack.stack.strict import StrictModel
 __all__ = ["SpeechBody", "speech_route"]
 
 MOST_INSTRUCTIONS = 4096
-MOST_SEED = 2**63 - 1
 
 
 class VoiceId(StrictModel):
@@ -60,11 +59,7 @@ def speech_route(desk: Desk) -> Callable[[Request], Awaitable[Response]]:
         visit = visit_of(request.scope)
         body = await read_json(request, SpeechBody, characters=desk.settings.max_characters)
         _check_model(body.model, desk)
-        controls = dict(body.controls or {})
-        if body.seed is not None:
-            if "seed" in controls:
-                raise Refusal(400, "seed is given twice, beside controls and in them", param="controls")
-            controls["seed"] = body.seed
+        controls = seeded(body.controls or {}, body.seed)
         if "speed" in controls and body.speed is not None:
             raise Refusal(400, "speed is given twice, beside controls and in them", param="controls")
         is_sse = body.stream_format == "sse"

@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket
 
 from voxstack.core.errors import RequestError
 from voxstack.engine.marks import Mark, MarkKind
-from voxstack.server.desk import Asked, Desk
+from voxstack.server.desk import MOST_SEED, Asked, Desk, seeded
 from voxstack.server.dictating import Dictated, dictated, until_either
 from voxstack.server.encoding import Format
 from voxstack.server.output_formats import output_format
@@ -29,6 +29,7 @@ class Begun(StrictModel):
     voice: str
     controls: dict[str, float | str] = Field(default_factory=dict[str, float | str])
     speed: float | None = Field(None, ge=0.25, le=4)
+    seed: int | None = Field(None, ge=0, le=MOST_SEED)
     format: str = "pcm"
     marks: tuple[MarkKind, ...] = ()
     key: str | None = None
@@ -54,7 +55,8 @@ def speech_socket_route(desk: Desk) -> Callable[[WebSocket], Awaitable[None]]:
             if not is_let_in:
                 socket.let_in(begun.key)
                 is_let_in = True
-            asked = Asked(begun.voice, "", begun.speed, begun.controls, socket.visit.client, begun.marks)
+            controls = seeded(begun.controls, begun.seed)
+            asked = Asked(begun.voice, "", begun.speed, controls, socket.visit.client, begun.marks)
             kind = output_format(begun.format)
             async with dictated(desk, asked, kind, socket.visit) as spoken:
                 await socket.send(_started(desk, spoken, kind))
@@ -110,4 +112,9 @@ def _started(desk: Desk, spoken: Dictated, kind: Format) -> dict[str, Any]:
 
 
 def _told(refusal: Refusal, code: int) -> dict[str, Any]:
-    return {"type": "error", **refusal.body}
+    said = refusal.body["error"]
+    # What is the input over HTTP is the text here.
+    return {
+        "type": "error",
+        "error": {**said, "param": "text" if said["param"] == "input" else said["param"]},
+    }

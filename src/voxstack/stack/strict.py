@@ -21,6 +21,15 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 MISSING_KEY = ("missing", "missing_argument")
 
+NAMES: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+}
+"""What values are that are no object; else it is their type."""
+
 T = TypeVar("T")
 
 
@@ -94,13 +103,17 @@ def validated(kind: type[T], value: Any, *, path: str = "$") -> T:
         voxstack.core.errors.ConfigError: $.sample_rte: unknown key 'sample_rte'; did you mean 'sample_rate'?
     """
     if not isinstance(value, Mapping):
-        raise ConfigError(f"got a {type(value).__name__}, want an object", where=path)
+        raise ConfigError(f"got {_named(value)}, want an object", where=path)
     try:
         # Strict, and as JSON: "160" is no number, but a list may fill a tuple.
         data = to_json(dict(cast("Mapping[str, Any]", value)), inf_nan_mode="constants")
         return _adapter(kind).validate_json(data)
     except PydanticSerializationError as error:
-        raise ConfigError(f"holds what JSON cannot: {error}", where=path) from None
+        half = (
+            "half a character (a lone surrogate), which no text can be sent with; send its other half with it"
+        )
+        what = half if "surrogates" in str(error) else f"what JSON cannot: {error}"
+        raise ConfigError(f"holds {what}", where=path) from None
     except ValidationError as error:
         raise _first_error(error, kind, path) from None
 
@@ -126,7 +139,8 @@ def _first_error(error: ValidationError, kind: type[Any], path: str) -> ConfigEr
         return ConfigError(f"'{last}' is missing", where=where)
     if fault["type"] == "value_error":
         return ConfigError(str(fault.get("ctx", {}).get("error")), where=where)
-    got = repr(fault["input"])
+    value = fault["input"]
+    got = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return ConfigError(
         f"got {got if len(got) < 60 else got[:57] + '...'}; {fault['msg'][0].lower()}{fault['msg'][1:]}",
         where=where,
@@ -144,6 +158,11 @@ def _keys(kind: type[Any], loc: Iterable[int | str]) -> list[str]:
         else:
             node = node.get("properties", {}).get(part) or _object_or_empty(node.get("additionalProperties"))
     return list(_resolved(node, schema).get("properties", {}))
+
+
+def _named(value: object) -> str:
+    """Return what a value is, as JSON calls it."""
+    return NAMES.get(type(value), f"a {type(value).__name__}")
 
 
 def _object_or_empty(value: Any) -> dict[str, Any]:
