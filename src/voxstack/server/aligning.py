@@ -13,7 +13,6 @@ class Aligner:
 
     def __init__(self) -> None:
         self._told = 0
-        self._made_s = 0.0
         self._has_words = False
 
     def take(self, piece: Piece, text: str) -> dict[str, Any] | None:
@@ -23,9 +22,6 @@ class Aligner:
 
         In:       text  the request's, as far as it is written
         """
-        begin_s = self._made_s
-        if piece.audio is not None:
-            self._made_s += piece.audio.duration_s
         words = [mark for mark in piece.marks if mark.kind == "word"]
         self._has_words = self._has_words or bool(words)
         if words:
@@ -37,5 +33,6 @@ class Aligner:
         start, self._told = self._told, max(self._told, end)
         if self._told == start:
             return None
-        times = character_times(text, words, start=start, end=self._told, begin_s=begin_s, end_s=self._made_s)
+        begin_s, end_s = piece.begin_s, piece.made_s
+        times = character_times(text, words, start=start, end=self._told, begin_s=begin_s, end_s=end_s)
         return times.as_websocket()

@@ -31,7 +31,10 @@ QUIET_S = 0.05
 """How long a speech waits for its text before its listener gets what the encoder still holds."""
 
 PADDING_S = 0.12
-"""Silence that pushes it out: more than a frame of a codec, what it looks ahead, and what resampling does."""
+"""Silence that pushes it out, as often as it takes; mostly more than a frame and what a codec looks ahead."""
+
+HEARD_S = 0.0005
+"""What lacks less than this lacks nothing: the rest of a sample where the rate is another."""
 
 
 class LeftError(Exception):
@@ -40,14 +43,20 @@ class LeftError(Exception):
 
 @dataclass(frozen=True)
 class Piece:
-    """Encoded audio, and of what; None: the rest of all before."""
+    """Encoded audio, and of what; None: the rest of all before.
+
+    begin_s  where in all that is decoded its data begins
+    made_s   where in that the speech ends that was made by then
+    """
 
     data: bytes
     audio: Audio | None
+    begin_s: float
+    made_s: float
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """What begins in it."""
+        """What begins in it, at times of what is decoded."""
         return () if self.audio is None else self.audio.marks
 
 
@@ -72,7 +81,7 @@ class Dictated:
         self._encoder: Encoder | None = None
         self._is_over = False
         self._rate: int | None = None
-        self._is_held = False
+        self._spoken_s = 0.0
         self._padded_s = 0.0
         desk.in_flight += 1
 
@@ -113,24 +122,30 @@ class Dictated:
 
     async def _next(self) -> Piece:
         assert self._hearing is not None
-        if self._is_held and await self._hearing.is_quiet(QUIET_S):
+        if self._is_held() and await self._hearing.is_quiet(QUIET_S):
             return await self._pad()
         chunk = await self._hearing.next()
         if chunk is None:
             self._is_over = True
             if self._encoder is None:
                 raise RequestError("there is nothing in it that this voice can speak", where="text")
-            return Piece(await self._run(self._encoder.end), None)
+            return await self._piece(None, self._encoder.end)
         if self._encoder is None:
             self._rate = chunk.sample_rate
             self._encoder = open_encoder(self.kind, chunk.sample_rate)
-        self._is_held = self.kind.is_heavy or self.kind.rate(chunk.sample_rate) != chunk.sample_rate
-        chunk = replace(chunk, marks=tuple(later(mark, self._padded_s) for mark in chunk.marks))
+        late_s = self._encoder.delay_s + self._padded_s
+        chunk = replace(chunk, marks=tuple(later(mark, late_s) for mark in chunk.marks))
+        self._spoken_s = self.audio_s + chunk.duration_s
         return await self._encoded(chunk)
+
+    def _is_held(self) -> bool:
+        """Answer whether the encoder still has some of the speech that it was given."""
+        if self._encoder is None:
+            return False
+        return self._encoder.decoded_s < self._encoder.delay_s + self._spoken_s - HEARD_S
 
     async def _pad(self) -> Piece:
         """Return what an encoder holds back of a speech that waits for its text, which may take long."""
-        self._is_held = False
         self._padded_s += PADDING_S
         assert self._rate is not None
         return await self._encoded(Audio(np.zeros(round(PADDING_S * self._rate), np.float32), self._rate))
@@ -138,7 +153,12 @@ class Dictated:
     async def _encoded(self, audio: Audio) -> Piece:
         assert self._encoder is not None
         self.audio_s += audio.duration_s
-        return Piece(await self._run(self._encoder.write, audio.samples), audio)
+        return await self._piece(audio, self._encoder.write, audio.samples)
+
+    async def _piece(self, audio: Audio | None, work: Callable[..., bytes], *given: Any) -> Piece:
+        assert self._encoder is not None
+        begin_s, made_s = self._encoder.decoded_s, self._encoder.delay_s + self.audio_s
+        return Piece(await self._run(work, *given), audio, begin_s, made_s)
 
     async def close(self) -> None:
         """Stop all work for it at once; safe twice."""

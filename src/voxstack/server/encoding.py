@@ -1,23 +1,27 @@
 """Encode audio as a stream: what a chunk becomes leaves with that chunk."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from voxstack.core.errors import RequestError
 from voxstack.engine.audio import RATES, resampler
-from voxstack.server.sndfile import Mp3, Outlet, Samples, Sndfile, as_16_bit
+from voxstack.server.mp3 import Mp3
+from voxstack.server.sndfile import Flac, Opus, Outlet, Samples, as_16_bit
 
 __all__ = ["FORMATS", "Encoder", "Format", "open_encoder", "warm_up"]
 
 PCM_RATE = 24_000
 """Hz of raw samples: what clients of OpenAI's API play them at."""
+
+AAC_FRAME = 1024
+"""Samples; as many stand in front of the first one, since each frame overlaps with the one before."""
 
 ENDLESS = 0xFFFFFFFF
 """In a WAV's size fields: as much as comes."""
@@ -25,6 +29,16 @@ ENDLESS = 0xFFFFFFFF
 
 class Encoder(Protocol):
     """One stream of audio that becomes bytes; used by one thread at a time."""
+
+    @property
+    def delay_s(self) -> float:
+        """How much silence decoders find before the first sample that was given."""
+        ...
+
+    @property
+    def decoded_s(self) -> float:
+        """How much audio decoders make of all that was returned by now, that silence included."""
+        ...
 
     def write(self, samples: Samples) -> bytes:
         """Return what can be sent by now, which may be nothing."""
@@ -87,6 +101,14 @@ class _Resampled:
         self._encoder = encoder
         self._resample = resampler(given, wanted)
 
+    @property
+    def delay_s(self) -> float:
+        return self._encoder.delay_s
+
+    @property
+    def decoded_s(self) -> float:
+        return self._encoder.decoded_s
+
     def write(self, samples: Samples) -> bytes:
         return self._encoder.write(self._resample(samples, False))
 
@@ -101,11 +123,20 @@ class _Resampled:
 class _Pcm:
     """16-bit little-endian samples, after a header if there is one."""
 
-    def __init__(self, header: bytes = b"") -> None:
+    delay_s = 0.0
+
+    def __init__(self, rate: int, header: bytes = b"") -> None:
+        self._rate = rate
         self._header = header
+        self._given = 0
+
+    @property
+    def decoded_s(self) -> float:
+        return self._given / self._rate
 
     def write(self, samples: Samples) -> bytes:
         header, self._header = self._header, b""
+        self._given += samples.size
         return header + as_16_bit(samples).tobytes()
 
     def end(self) -> bytes:
@@ -117,9 +148,8 @@ class _Pcm:
 
 def _wav(rate: int) -> Encoder:
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16)
-    return _Pcm(
-        struct.pack("<4sI4s", b"RIFF", ENDLESS, b"WAVE") + form + struct.pack("<4sI", b"data", ENDLESS)
-    )
+    head = struct.pack("<4sI4s", b"RIFF", ENDLESS, b"WAVE")
+    return _Pcm(rate, head + form + struct.pack("<4sI", b"data", ENDLESS))
 
 
 class _Aac:
@@ -139,7 +169,15 @@ class _Aac:
         self._stream = self._container.add_stream("aac", rate=rate, layout="mono")
         self._stream.bit_rate = 96_000
         self._rate = rate
-        self._given = 0
+        self._given = self._frames = 0
+
+    @property
+    def delay_s(self) -> float:
+        return AAC_FRAME / self._rate
+
+    @property
+    def decoded_s(self) -> float:
+        return self._frames * AAC_FRAME / self._rate
 
     def write(self, samples: Samples) -> bytes:
         if samples.size:
@@ -147,36 +185,34 @@ class _Aac:
             frame.sample_rate = self._rate
             frame.pts, frame.time_base = self._given, Fraction(1, self._rate)
             self._given += samples.size
-            self._container.mux(self._stream.encode(frame))
+            self._mux(self._stream.encode(frame))
         return self._outlet.taken()
 
     def end(self) -> bytes:
         if self._given:
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
         self._container.close()
         return self._outlet.taken()
 
     def close(self) -> None:
         self._container.close()
 
+    def _mux(self, packets: Sequence[Any]) -> None:
+        self._frames += len(packets)
+        self._container.mux(packets)
+
 
 FORMATS = {
     kind.name: kind
     for kind in (
-        Format(
-            "mp3",
-            "audio/mpeg",
-            Mp3,
-            rates=RATES[".mp3"],
-        ),
-        Format("opus", "audio/ogg", lambda rate: Sndfile(rate, "OGG", "OPUS"), rates=RATES[".opus"]),
+        Format("mp3", "audio/mpeg", Mp3, rates=RATES[".mp3"]),
+        Format("opus", "audio/ogg", Opus, rates=RATES[".opus"]),
         Format(
             "aac", "audio/aac", _Aac, rates=(8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
         ),
-        # The least compression has the shortest blocks, 1152 samples: a first chunk fills one.
-        Format("flac", "audio/flac", lambda rate: Sndfile(rate, "FLAC", "PCM_16", compression_level=0.0)),
+        Format("flac", "audio/flac", Flac),
         Format("wav", "audio/wav", _wav, is_heavy=False),
-        Format("pcm", "audio/pcm", lambda rate: _Pcm(), is_heavy=False, rates=(PCM_RATE,)),
+        Format("pcm", "audio/pcm", _Pcm, is_heavy=False, rates=(PCM_RATE,)),
     )
 }
 """By the names that OpenAI's API gives them."""

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from voxstack.core.errors import RequestError, suggest
 from voxstack.server.encoding import FORMATS, Format
-from voxstack.server.sndfile import Mp3, Sndfile
+from voxstack.server.mp3 import Mp3
+from voxstack.server.sndfile import Opus, Sndfile
 
 __all__ = ["OUTPUT_FORMATS", "output_format", "pcm_as_made"]
 
@@ -59,7 +60,7 @@ def _opus(kbits: int) -> Format:
     return replace(
         FORMATS["opus"],
         name=f"opus_{OPUS_RATE}_{kbits}",
-        open=lambda rate: Sndfile(rate, "OGG", "OPUS", compression_level=level),
+        open=lambda rate: Opus(rate, level),
         rates=(OPUS_RATE,),
     )
 

@@ -1,23 +1,27 @@
-"""Encode with libsndfile, chunk by chunk: MP3, Opus, FLAC and telephone codes."""
+"""Encode with libsndfile, chunk by chunk: Opus, FLAC, telephone codes, and what MP3 is made with."""
 
+import struct
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Mp3", "Outlet", "Samples", "Sndfile", "as_16_bit"]
+__all__ = ["Flac", "Opus", "Outlet", "Samples", "Sndfile", "as_16_bit"]
 
 Samples = npt.NDArray[np.float32]
+
+FLAC_BLOCK = 1152
+"""Samples: what least compression has, the shortest there is; a first chunk fills one."""
 
 OPUS_PAGE_MS = 50.0
 PAGE_LATENCY = 0x1302
 """libsndfile's SFC_SET_OGG_PAGE_LATENCY_MS; its own second would hold back a first chunk."""
 
-COMPRESSION = 0.63
-"""64 kbit/s up to 24 kHz, 128 above. A player tells the time from it: there is no header with the length."""
-
-MP3_HEAD_BYTES = 4
+OPUS_CLOCK = 48_000
+OPUS_HEAD = b"OpusHead"
+OGG_PAGE = struct.Struct("<4sBBqIIIB")
+"""Of a page: name, version, flags, samples up to its end, stream, place, sum, and how many sizes follow."""
 
 
 def as_16_bit(samples: Samples) -> npt.NDArray[np.int16]:
@@ -58,53 +62,90 @@ class Outlet:
 
 
 class Sndfile:
-    """What libsndfile encodes."""
+    """What libsndfile encodes, of which each sample leaves as it comes."""
+
+    delay_s = 0.0
 
     def __init__(self, rate: int, container: str, codec: str, **options: Any) -> None:
         import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
+        self.rate = rate
+        self.given = 0
         self._outlet = Outlet()
         outlet: Any = self._outlet
-        self._file: Any = soundfile.SoundFile(
+        self.file: Any = soundfile.SoundFile(
             outlet, "w", samplerate=rate, channels=1, format=container, subtype=codec, **options
         )
-        self._is_lossless = codec == "PCM_16"
-        if codec == "OPUS":
-            _shorten_pages(soundfile, self._file)
 
-    def write(self, samples: Samples) -> bytes:
+    @property
+    def decoded_s(self) -> float:
+        return self.given / self.rate
+
+    def write(self, samples: npt.NDArray[Any]) -> bytes:
         if samples.size:
-            self._file.write(as_16_bit(samples) if self._is_lossless else samples)
+            self.given += samples.size
+            self.file.write(samples)
         return self._outlet.taken()
 
     def end(self) -> bytes:
-        self._file.close()
+        self.file.close()
         return self._outlet.taken()
 
     def close(self) -> None:
-        self._file.close()
+        self.file.close()
 
 
-def _shorten_pages(soundfile: Any, file: Any) -> None:
-    """Let pages of an Ogg stream leave early; the library soundfile has no public call for it."""
-    with suppress(AttributeError):
-        wanted = soundfile._ffi.new("double*", OPUS_PAGE_MS)  # noqa: SLF001
-        soundfile._snd.sf_command(file._file, PAGE_LATENCY, wanted, 8)  # noqa: SLF001
+class Flac(Sndfile):
+    """FLAC, 16 bits, in blocks; a full one leaves when something follows it."""
 
+    def __init__(self, rate: int) -> None:
+        super().__init__(rate, "FLAC", "PCM_16", compression_level=0.0)
 
-class Mp3(Sndfile):
-    """MP3 frames; the first one that libsndfile writes is an empty place for a length that nobody knows."""
-
-    def __init__(self, rate: int, compression: float = COMPRESSION) -> None:
-        super().__init__(
-            rate, "MP3", "MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=compression
-        )
-        self._is_begun = False
+    @property
+    def decoded_s(self) -> float:
+        left = self.given if self.file.closed else max(self.given - 1, 0) // FLAC_BLOCK * FLAC_BLOCK
+        return left / self.rate
 
     def write(self, samples: Samples) -> bytes:
-        data = super().write(samples)
-        if self._is_begun or not data:
-            return data
-        self._is_begun = True
-        begin = len(data) - len(data[MP3_HEAD_BYTES:].lstrip(b"\0"))
-        return data[begin:] if data[begin:].startswith(data[:2]) else data
+        return super().write(as_16_bit(samples))
+
+
+class Opus(Sndfile):
+    """Opus in Ogg, whose pages say how far they go, and how much of the beginning decoders leave out."""
+
+    def __init__(self, rate: int, compression: float | None = None) -> None:
+        options = {} if compression is None else {"compression_level": compression}
+        super().__init__(rate, "OGG", "OPUS", **options)
+        self._left_out = self._until = 0
+        self._shorten_pages()
+
+    @property
+    def decoded_s(self) -> float:
+        return max(self._until - self._left_out, 0) / OPUS_CLOCK
+
+    def write(self, samples: Samples) -> bytes:
+        return self._read(super().write(samples))
+
+    def end(self) -> bytes:
+        return self._read(super().end())
+
+    def _read(self, pages: bytes) -> bytes:
+        """Note what whole pages say, and return them."""
+        page = 0
+        while page < len(pages):
+            *_, until, _, _, _, sizes = OGG_PAGE.unpack_from(pages, page)
+            body = page + OGG_PAGE.size + sizes
+            if pages.startswith(OPUS_HEAD, body):
+                (self._left_out,) = struct.unpack_from("<H", pages, body + len(OPUS_HEAD) + 2)
+            self._until = max(self._until, until)
+            page = body + sum(pages[page + OGG_PAGE.size : body])
+        return pages
+
+    def _shorten_pages(self) -> None:
+        """Let pages leave early; the library soundfile has no public call for it."""
+        import soundfile  # pyright: ignore[reportMissingTypeStubs]
+
+        library: Any = soundfile
+        with suppress(AttributeError):
+            wanted = library._ffi.new("double*", OPUS_PAGE_MS)  # noqa: SLF001
+            library._snd.sf_command(self.file._file, PAGE_LATENCY, wanted, 8)  # noqa: SLF001

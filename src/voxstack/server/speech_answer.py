@@ -16,7 +16,7 @@ from voxstack.engine.marks import Mark
 from voxstack.server.desk import Asked, Desk
 from voxstack.server.door import BROKE_OFF, FAILED, STALLED, Visit
 from voxstack.server.encoding import Encoder, Format, open_encoder
-from voxstack.server.hearing import Hearing
+from voxstack.server.hearing import Hearing, later
 from voxstack.server.refusals import Refusal, Stalled, refusal_of
 
 __all__ = ["SpeechAnswer"]
@@ -89,12 +89,12 @@ class SpeechAnswer(Response):
         data = await self._run(encoder.write, first.samples)
         self._samples += len(first.samples)
         await send({"type": "http.response.start", "status": 200, "headers": self._head(first.sample_rate)})
-        await self._tell(first.marks, send)
+        await self._tell(first.marks, encoder, send)
         await self._give(data, send)
         try:
             while (chunk := await hearing.next()) is not None:
                 self._samples += len(chunk.samples)
-                await self._tell(chunk.marks, send)
+                await self._tell(chunk.marks, encoder, send)
                 await self._give(await self._run(encoder.write, chunk.samples), send)
             await self._give(await self._run(encoder.end), send)
             if self._is_sse:
@@ -115,9 +115,9 @@ class SpeechAnswer(Response):
             kind = f"{kind}; rate={self._kind.rate(sample_rate)}; channels=1"
         return [(b"content-type", kind.encode()), (b"cache-control", b"no-store")]
 
-    async def _tell(self, marks: Sequence[Mark], send: Send) -> None:
+    async def _tell(self, marks: Sequence[Mark], encoder: Encoder, send: Send) -> None:
         """Send marks before the audio in which they begin; OpenAI's API has no such event."""
-        events = b"".join(_event(_mark_event(mark)) for mark in marks)
+        events = b"".join(_event(_mark_event(later(mark, encoder.delay_s))) for mark in marks)
         if events:
             await self._send_body(events, send)
 
