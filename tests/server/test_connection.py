@@ -169,13 +169,36 @@ def test_what_is_no_http_is_never_refused_in_the_middle_of_an_answer(served, con
     until(lambda: not served.service.at_work)
 
 
-def test_who_offers_another_protocol_is_answered_in_this_one(connect, caplog):
-    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\nHost"
-    client = connect(wanted().replace(b"Host", offer))
+@pytest.mark.parametrize("step", [0, 1, 50])
+@pytest.mark.parametrize("protocol", ["h2c", "TLS/1.0"])
+def test_who_offers_another_protocol_is_answered_in_this_one(connect, caplog, protocol, step):
+    offer = (
+        f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AA\r\nHost".encode()
+    )
+    data = wanted().replace(b"Host", offer)
+    client = connect(data[:step])
+    for place in range(step, len(data), step or len(data)):
+        client.sendall(data[place : place + (step or len(data))])
     assert read(client, until=b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200")
-    client.sendall(HEALTH)
-    assert read(client, until=b'"up"}').startswith(b"HTTP/1.1 200")
+    client.sendall(HEALTH.replace(b"Host", offer) + HEALTH)
+    answers = read(client, until=b'"up"}')
+    if answers.count(b'"up"}') < 2:
+        answers += read(client, until=b'"up"}')
+    assert answers.count(b"HTTP/1.1 200") == 2
     assert not [record for record in caplog.records if record.levelname != "INFO"]
+
+
+def test_any_number_of_offers_at_once_is_answered(connect):
+    offer = HEALTH.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: x\r\nHost")
+    answers = read(connect(offer * 2000 + HEALTH.replace(b"Host", b"Connection: close\r\nHost")))
+    assert answers.count(b"HTTP/1.1 200") == 2001
+
+
+def test_no_socket_is_opened_in_the_middle_of_an_answer(served, connect, until):
+    upgrade = HEALTH.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: websocket\r\nHost")
+    client = connect(wanted(LONG) + upgrade, SMALL_BYTES)
+    assert b"HTTP/1.1 101" not in read(client)
+    until(lambda: not served.service.at_work and not served.server.server_state.connections)
 
 
 @pytest.mark.parametrize(

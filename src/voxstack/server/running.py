@@ -15,9 +15,10 @@ from voxstack.core.errors import RequestError, VoxstackError
 from voxstack.engine.lines import write_line
 from voxstack.server.app import make_app
 from voxstack.server.bodies import most_bytes
-from voxstack.server.connection import Connection, SocketConnection
+from voxstack.server.connection import Connection
 from voxstack.server.desk import Desk
 from voxstack.server.settings import ServerSettings
+from voxstack.server.socket_connection import SocketConnection
 from voxstack.server.wyoming import WyomingServer
 
 __all__ = ["Server", "bind"]
