@@ -169,16 +169,19 @@ def test_what_is_no_http_is_never_refused_in_the_middle_of_an_answer(served, con
     until(lambda: not served.service.at_work)
 
 
-@pytest.mark.parametrize("step", [0, 1, 50])
+@pytest.mark.parametrize("cut", [b"", b"Upgrade: ", b"HTTP2-Settings: ", b"Content-Length: ", b"\r\n\r\n"])
 @pytest.mark.parametrize("protocol", ["h2c", "TLS/1.0"])
-def test_who_offers_another_protocol_is_answered_in_this_one(connect, caplog, protocol, step):
+def test_who_offers_another_protocol_is_answered_in_this_one(served, connect, until, caplog, protocol, cut):
     offer = (
         f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AA\r\nHost".encode()
     )
     data = wanted().replace(b"Host", offer)
-    client = connect(data[:step])
-    for place in range(step, len(data), step or len(data)):
-        client.sendall(data[place : place + (step or len(data))])
+    until(lambda: not served.server.server_state.connections)
+    place = data.index(cut) + len(cut)
+    read_bytes = 0 if cut == b"\r\n\r\n" else place  # of the head, as long as it goes on
+    client = connect(data[:place])
+    until(lambda: [one._idle_bytes for one in served.server.server_state.connections] == [read_bytes])
+    client.sendall(data[place:])
     assert read(client, until=b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200")
     client.sendall(HEALTH.replace(b"Host", offer) + HEALTH)
     answers = read(client, until=b'"up"}')
