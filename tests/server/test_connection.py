@@ -198,7 +198,9 @@ def test_any_number_of_offers_at_once_is_answered(connect):
 
 
 def test_no_socket_is_opened_in_the_middle_of_an_answer(served, connect, until):
-    upgrade = HEALTH.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: websocket\r\nHost")
+    key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nHost"
+    upgrade = HEALTH.replace(b"/health", b"/v1/audio/speech/stream").replace(b"Host", key)
+    upgrade = upgrade.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: websocket\r\nHost")
     client = connect(wanted(LONG) + upgrade, SMALL_BYTES)
     assert b"HTTP/1.1 101" not in read(client)
     until(lambda: not served.service.at_work and not served.server.server_state.connections)
