@@ -22,7 +22,7 @@ mandarin: $(MANDARIN:%=addons/%/addon.json)   ## fetch and import the Mandarin v
 test: .venv/dev                         ## install what the tests need and run the quick ones
 	@$(BIN)/python -m pytest -m "not slow and not device"
 
-test-all: .venv/engines addons/joe/addon.json   ## all tests that this machine can run
+test-all: .venv/engines .venv/fuzz addons/joe/addon.json   ## all tests that this machine can run
 	@$(MAKE) --no-print-directory mandarin || echo "No Mandarin voices here: their tests are skipped."
 	@$(BIN)/python -m pytest -m "not device"
 
@@ -79,6 +79,10 @@ clean:                                  ## remove what the targets above made
 
 .venv/bench: .venv/engines requirements/bench.txt
 	@$(PIP) --require-hashes -r requirements/bench.txt
+	@touch $@
+
+.venv/fuzz: .venv/dev requirements/fuzz.txt
+	@$(PIP) --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 .venv/judge: .venv/torch requirements/judge.txt requirements/distillmos.txt

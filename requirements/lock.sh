@@ -19,4 +19,5 @@ lock openvino --extra openvino -c requirements/dev.txt
 # Torch has no hash here: which build of it fits depends on the machine (torch.txt).
 compile transformers requirements/transformers.in -c requirements/dev.txt
 lock bench $voice --extra demo --extra server --extra bench -c requirements/dev.txt -c requirements/transformers.txt
+compile fuzz requirements/fuzz.in -c requirements/dev.txt -c requirements/transformers.txt -c requirements/bench.txt
 compile judge requirements/judge.in -c requirements/dev.txt -c requirements/transformers.txt

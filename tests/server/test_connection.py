@@ -169,13 +169,41 @@ def test_what_is_no_http_is_never_refused_in_the_middle_of_an_answer(served, con
     until(lambda: not served.service.at_work)
 
 
-def test_who_offers_another_protocol_is_answered_in_this_one(connect, caplog):
-    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\nHost"
-    client = connect(wanted().replace(b"Host", offer))
+@pytest.mark.parametrize("cut", [b"", b"Upgrade: ", b"HTTP2-Settings: ", b"Content-Length: ", b"\r\n\r\n"])
+@pytest.mark.parametrize("protocol", ["h2c", "TLS/1.0"])
+def test_who_offers_another_protocol_is_answered_in_this_one(served, connect, until, caplog, protocol, cut):
+    offer = (
+        f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AA\r\nHost".encode()
+    )
+    data = wanted().replace(b"Host", offer)
+    until(lambda: not served.server.server_state.connections)
+    place = data.index(cut) + len(cut)
+    read_bytes = 0 if cut == b"\r\n\r\n" else place  # of the head, as long as it goes on
+    client = connect(data[:place])
+    until(lambda: [one._idle_bytes for one in served.server.server_state.connections] == [read_bytes])
+    client.sendall(data[place:])
     assert read(client, until=b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 200")
-    client.sendall(HEALTH)
-    assert read(client, until=b'"up"}').startswith(b"HTTP/1.1 200")
+    client.sendall(HEALTH.replace(b"Host", offer) + HEALTH)
+    answers = read(client, until=b'"up"}')
+    if answers.count(b'"up"}') < 2:
+        answers += read(client, until=b'"up"}')
+    assert answers.count(b"HTTP/1.1 200") == 2
     assert not [record for record in caplog.records if record.levelname != "INFO"]
+
+
+def test_any_number_of_offers_at_once_is_answered(connect):
+    offer = HEALTH.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: x\r\nHost")
+    answers = read(connect(offer * 2000 + HEALTH.replace(b"Host", b"Connection: close\r\nHost")))
+    assert answers.count(b"HTTP/1.1 200") == 2001
+
+
+def test_no_socket_is_opened_in_the_middle_of_an_answer(served, connect, until):
+    key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nHost"
+    upgrade = HEALTH.replace(b"/health", b"/v1/audio/speech/stream").replace(b"Host", key)
+    upgrade = upgrade.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: websocket\r\nHost")
+    client = connect(wanted(LONG) + upgrade, SMALL_BYTES)
+    assert b"HTTP/1.1 101" not in read(client)
+    until(lambda: not served.service.at_work and not served.server.server_state.connections)
 
 
 @pytest.mark.parametrize(

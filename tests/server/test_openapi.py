@@ -1,6 +1,7 @@
 """What the server says of its own HTTP API is true: every route is in it, and what it says is answered."""
 
 import json
+import re
 
 import jsonschema
 import pytest
@@ -27,6 +28,13 @@ def test_every_route_is_described_and_nothing_else(served, description):
         for path, item in description["paths"].items()
     }
     assert said == answered
+
+
+def test_every_reference_leads_somewhere(description):
+    known = {f"#/components/schemas/{name}" for name in description["components"]["schemas"]}
+    said = set(re.findall(r'"\$ref": "([^"]*)"', json.dumps(description)))
+    assert "#/components/schemas/VoiceId" in said
+    assert said <= known
 
 
 def route_methods(route):

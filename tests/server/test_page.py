@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -107,6 +108,18 @@ def test_a_trace_says_when_each_block_and_net_of_the_voice_worked(served):
     assert any(name.startswith("Upsampler ") for name in names)
     audio_s = voxstack.load("tone", folders=served.desk.settings.addons).say("Bad cab.", speed=0.5).duration_s
     assert trace["otherData"]["audio_s"] == pytest.approx(audio_s, abs=1e-3)
+
+
+def test_who_leaves_while_his_trace_is_made_is_not_told_of_a_drain(served, until):
+    data = json.dumps({"input": "abcdefghijkl " * 70}).encode()
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        head = f"POST /v1/voices/tone/trace HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+        client.sendall(head.encode() + data)
+        until(lambda: served.service.admission.at_work)
+    until(lambda: not served.service.admission.at_work and not served.desk.in_flight)
+    assert served.metric('voxstack_refusals_total{reason="invalid_value"}') >= 1
+    assert served.metric('voxstack_refusals_total{reason="draining"}') == 0
 
 
 def test_a_trace_leaves_nothing_behind(served):

@@ -148,6 +148,78 @@ def test_a_socket_that_breaks_off_at_any_byte_hurts_nobody(served, until):
     assert served.is_idle(until)
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (UPGRADE.replace(b"GET", b"POST"), b"405"),
+        (UPGRADE.replace(b"Host", b"A: b\r\n" * 200 + b"Host"), b"400"),
+        (UPGRADE.replace(b"Host", b"A: " + b"b" * 20_000 + b"\r\nHost"), b"400"),
+        (UPGRADE.replace(b"Host", b"Origin: http://[\r\nHost"), b"403"),
+    ],
+    ids=["method", "many lines", "long line", "origin"],
+)
+def test_a_head_that_is_none_of_a_socket_is_answered(served, until, caplog, head, status):
+    with raw_socket(served) as client:
+        client.sendall(head)
+        told = b""
+        while data := client.recv(65_536):
+            told += data
+    assert told.startswith(b"HTTP/1.1 " + status)
+    until(lambda: not served.server.server_state.connections)
+    assert not [record for record in caplog.records if record.levelname != "INFO"]
+
+
+def test_pings_whose_answers_nobody_takes_are_answered_with_the_last(served):
+    with raw_socket(served, receive_bytes=4096) as client:
+        upgrade(client)
+        for number in range(40_000):
+            client.sendall(framed(b"%0100d" % number, opcode=9))
+        client.settimeout(0.5)
+        told = bytearray()
+        with suppress(TimeoutError):
+            while data := client.recv(1 << 20):
+                told += data
+    assert len(told) < 1_000_000
+    assert told.endswith(b"%0100d" % 39_999)
+
+
+def test_empty_parts_of_a_message_are_not_kept(served):
+    with raw_socket(served) as client:
+        upgrade(client)
+        client.sendall(framed(b'{"voice": ', bits=0) + framed(b"", opcode=0, bits=0) * 10_000)
+        client.sendall(framed(b'"tone"}', opcode=0))
+        assert b'"started"' in client.recv(1000)
+
+
+def test_last_bytes_of_a_socket_that_nobody_takes_are_dropped(served, until, monkeypatch):
+    monkeypatch.setattr("voxstack.server.connection.LINGER_S", 0.2)
+    connections = served.server.server_state.connections
+    until(lambda: not connections)
+    with raw_socket(served, receive_bytes=4096) as client:
+        upgrade(client)
+        client.sendall(framed(b'{"voice": "tone", "format": "pcm_48000"}'))
+        client.sendall(framed(b'{"text": "%s", "end": true}' % (b"abcdefghijkl " * 7)))
+        until(lambda: any(one.transport.get_write_buffer_size() for one in connections))
+        client.sendall(framed(b"{", opcode=3))
+        until(lambda: not connections)
+
+
+def test_a_frame_that_cannot_be_read_is_not_the_servers_fault(served, until, caplog):
+    caplog.set_level("INFO", "voxstack")
+    for _ in range(20):
+        with raw_socket(served) as client:
+            upgrade(client)
+            client.sendall(framed(b'{"voice": "tone", "format": "pcm_48000"}'))
+            client.sendall(framed(b'{"text": "abcdefghijkl abcdefghijkl abcdefghijkl", "end": true}'))
+            client.recv(1000)
+            client.sendall(framed(b"{", opcode=3))
+            with suppress(ConnectionResetError):
+                while client.recv(65_536):
+                    pass
+    assert is_idle(served, until)
+    assert "broken" not in caplog.text
+
+
 def upgrade(client) -> None:
     """Make a WebSocket of a socket."""
     client.sendall(UPGRADE)
@@ -157,9 +229,14 @@ def upgrade(client) -> None:
     assert head.startswith(b"HTTP/1.1 101")
 
 
-def raw_socket(served) -> socket.socket:
+def raw_socket(served, receive_bytes=None) -> socket.socket:
     host, port = served.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+    client = socket.socket()
+    client.settimeout(PATIENCE_S)
+    if receive_bytes is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    client.connect((host, int(port)))
+    return client
 
 
 def test_no_chunk_waits_for_the_client_to_confirm_the_one_before():

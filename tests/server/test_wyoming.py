@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 
 import numpy as np
 import pytest
@@ -311,3 +312,14 @@ def test_an_event_that_breaks_off_at_any_byte_hurts_nobody(wyoming, until):
             assert client.recv(65_536) == b""
     until(lambda: not wyoming.server.wyoming.connections)
     assert wyoming.service.admission.at_work == 0
+
+
+def test_who_hangs_up_rudely_is_no_fault_of_the_servers(wyoming, until, caplog):
+    caplog.set_level("INFO", "voxstack")
+    with socket.create_connection(address_of(wyoming), timeout=PATIENCE_S) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(b'{"type": "ping"}\n')
+        assert client.recv(1)
+    until(lambda: any('"wyoming"' in message for message in caplog.messages))
+    [line] = [json.loads(message) for message in caplog.messages]
+    assert (line["event"], line["outcome"]) == ("wyoming", "done")

@@ -3,17 +3,15 @@
 import asyncio
 import json
 import math
-import re
+import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
 
 from voxstack.server.refusals import Refusal
 
-__all__ = ["Connection", "SocketConnection", "cut"]
+__all__ = ["CUT", "Connection", "Lingering", "cut", "refusing"]
 
 HEAD_S = 20.0
 """How long a client may take for the head of a request."""
@@ -27,10 +25,8 @@ REST_S = 5.0
 LINGER_S = 20.0
 """How long a client may take none of the last bytes of an answer."""
 
-OFFER = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)
-"""What clients of HTTP/2 add to a first request; the parser would take its body for HTTP/2, too."""
-
 CUT = "voxstack.cut"
+"""Where in a request's scope stands what ends its connection."""
 
 
 def cut(scope: MutableMapping[str, Any], *, after_s: float = 0.0) -> None:
@@ -40,13 +36,46 @@ def cut(scope: MutableMapping[str, Any], *, after_s: float = 0.0) -> None:
         asyncio.get_running_loop().call_later(after_s, ending)
 
 
-class Connection(HttpToolsProtocol):
+def refusing(message: str, code: str) -> bytes:
+    """Return an answer to what never becomes a request, behind which the connection ends."""
+    body = json.dumps(Refusal(400, message, code=code).body).encode()
+    head = (
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Lingering:
+    """A connection that ends when its client takes nothing of the last bytes."""
+
+    transport: asyncio.Transport
+    _timer: asyncio.TimerHandle | None = None
+
+    def _linger(self, before: float = math.inf) -> None:
+        """End a connection that is closing but for bytes that its client does not take."""
+        self._stop_waiting()
+        left = self.transport.get_write_buffer_size()
+        if left >= before:
+            self.transport.abort()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._linger, left)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Connection(Lingering, HttpToolsProtocol):
     """One HTTP connection; it ends if a request comes too slowly, or an answer is not taken."""
 
-    _timer: asyncio.TimerHandle | None = None
     _idle_bytes = 0
     _has_body = False
     _is_whole = False
+    _is_offer = False
+    _came = b""
+    _again = b""
     _answering: RequestResponseCycle | None = None
     _since_s = 0.0
 
@@ -74,8 +103,11 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; it ends the wait for a request only where it brings one."""
         waiting, self._has_body, self._is_whole = self._timer, False, False
-        head, end, rest = data.partition(b"\r\n\r\n") if b"h2c" in data else (b"", b"", data)
-        super().data_received(OFFER.sub(b"", head + end) + rest)
+        self._again = data
+        while self._again and not self.transport.is_closing():
+            self._came, self._again = self._again, b""
+            super().data_received(self._came)
+        self._came = b""
         if self.transport.is_closing():
             self._linger()
         elif self._has_body:
@@ -103,6 +135,11 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to wait for the end of the body."""
+        parser: Any = self.parser
+        is_tunnel = parser.get_method() == b"CONNECT"
+        self._is_offer = parser.should_upgrade() and not self._should_upgrade() and not is_tunnel
+        if self._is_offer:
+            return
         super().on_headers_complete()
         self._wait()
         if self.scope["http_version"] == "1.0" and self.cycle is not None:
@@ -115,6 +152,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Wait no more: the request is there."""
+        if self._is_offer:
+            return
         self._is_whole = True
         self._stop_waiting()
         super().on_message_complete()
@@ -134,7 +173,10 @@ class Connection(HttpToolsProtocol):
         self._linger()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection on."""
+        """Hand the connection on, unless another request is still answered on it."""
+        if self._is_answering:
+            self.transport.abort()
+            return
         self._stop_waiting()
         self._is_whole = True
         super().handle_websocket_upgrade()
@@ -144,12 +186,7 @@ class Connection(HttpToolsProtocol):
         if self._is_answering and self._answering.response_started:  # type: ignore[union-attr]
             self.transport.abort()
             return
-        body = json.dumps(Refusal(400, "this is no HTTP request", code="not_http").body).encode()
-        head = (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        self.transport.write(refusing("this is no HTTP request", "not_http"))
         self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -157,7 +194,21 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: who offers another protocol (h2c) is answered in this one, as he must expect."""
+        """Read what offers another protocol (h2c) again without the offer: it is answered in this one.
+
+        The parser took all behind its head for that protocol, also its body.
+        """
+        if not self._is_offer:
+            return
+        self._is_offer = False
+        end: int = sys.exception().args[0]  # type: ignore[union-attr]  # called where it is caught
+        self._again = self._head_without_offer() + self._came[end:]
+
+    def _head_without_offer(self) -> bytes:
+        parser: Any = self.parser
+        first = b"%s %s HTTP/%s" % (parser.get_method(), self.url, parser.get_http_version().encode())
+        lines = [b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([first, *lines, b"", b""])
 
     @property
     def _is_answering(self) -> bool:
@@ -175,20 +226,6 @@ class Connection(HttpToolsProtocol):
         else:
             self.transport.abort()
 
-    def _linger(self, before: float = math.inf) -> None:
-        """End a connection that is closing but for bytes that its client does not take."""
-        self._stop_waiting()
-        left = self.transport.get_write_buffer_size()
-        if left >= before:
-            self.transport.abort()
-        else:
-            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._linger, left)
-
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
 
 def _end_with_connection(cycle: RequestResponseCycle) -> None:
     """Let an answer whose length nobody knows end with its connection: HTTP/1.0 has no chunks."""
@@ -203,17 +240,3 @@ def _end_with_connection(cycle: RequestResponseCycle) -> None:
         await send(message)
 
     cycle.send = unframed
-
-
-class SocketConnection(WebSocketsSansIOProtocol):
-    """One WebSocket, which can be cut."""
-
-    waits_since: float | None = None
-    """Never: whoever writes a text has his own time for it."""
-
-    def handle_connect(self, event: Request) -> None:
-        """Begin to answer a client who wants one."""
-        super().handle_connect(event)
-        if not self.close_sent:  # what answers begins to run after this
-            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-            scope[CUT] = self.transport.abort

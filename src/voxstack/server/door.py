@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
@@ -146,6 +147,8 @@ async def _taken(send: Send, message: Message, stalled_s: float) -> None:
     try:
         with anyio.fail_after(stalled_s):
             await send(message)
+            if message.get("more_body"):
+                await anyio.lowlevel.checkpoint()  # so that who has left is noticed before there is more
     except TimeoutError:
         raise Stalled(stalled_s) from None
 

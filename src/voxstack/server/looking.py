@@ -145,7 +145,7 @@ async def _until_left(
         async def until_left() -> None:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
-            scope.cancel()
+            scope.cancel(Refusal(400, "the client left before its trace was made"))
 
         async def until_late() -> None:
             await anyio.sleep(MOST_S)

@@ -70,7 +70,7 @@ def described(desk: Desk) -> dict[str, Any]:
         },
         "components": {
             "schemas": {
-                "Speech": _body(desk),
+                **_bodies(desk),
                 "Voice": VOICE,
                 "Model": MODEL,
                 "Status": STATUS,
@@ -186,11 +186,11 @@ def _speech() -> dict[str, Any]:
     }
 
 
-def _body(desk: Desk) -> Schema:
-    """Return the schema of what asks for speech: the model's own, and what only this server knows."""
-    found = SpeechBody.model_json_schema()
+def _bodies(desk: Desk) -> dict[str, Schema]:
+    """Return the schema of what asks for speech: the model's own, what only this server knows, its parts."""
+    found = SpeechBody.model_json_schema(ref_template="#/components/schemas/{model}")
     keys = found["properties"]
     keys["input"]["maxLength"] = desk.settings.max_characters
     keys["model"]["examples"] = list(desk.settings.models)
     keys["voice"]["examples"] = [*desk.catalogue.offers, *desk.settings.aliases]
-    return found
+    return {**found.pop("$defs"), "Speech": found}

@@ -17,10 +17,11 @@ from voxstack.core.errors import VoxstackError
 from voxstack.engine.lines import write_line
 from voxstack.server.app import make_app
 from voxstack.server.bodies import most_bytes
-from voxstack.server.connection import Connection, SocketConnection
+from voxstack.server.connection import Connection
 from voxstack.server.desk import Desk
 from voxstack.server.listening import Listener, most_connections
 from voxstack.server.settings import ServerSettings
+from voxstack.server.socket_connection import SocketConnection
 from voxstack.server.wyoming import WyomingServer
 
 __all__ = ["Server", "bind"]
@@ -165,7 +166,8 @@ class Server(uvicorn.Server):
         waiting = [
             (since, connection.transport)
             for connection in self.server_state.connections
-            if (since := getattr(connection, "waits_since", None)) is not None
+            if (since := getattr(connection, "waits_since", None))
+            is not None  # a WebSocket has its own bounds
         ]
         if not waiting:
             known = self.server_state.connections

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-from starlette.websockets import WebSocket, WebSocketDisconnect
+import anyio.lowlevel
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from voxstack.engine.lines import write_line
 from voxstack.server.connection import cut
@@ -74,6 +75,8 @@ class Socket:
 
         Raises:   Stalled if it takes nothing for too long
         """
+        if self._websocket.application_state is WebSocketState.DISCONNECTED:
+            raise LeftError
         stalled_s = self.desk.settings.stalled_s
         try:
             with anyio.fail_after(stalled_s):
@@ -81,6 +84,7 @@ class Socket:
                     await self._websocket.send_bytes(value)
                 else:
                     await self._websocket.send_text(json.dumps(value, separators=(",", ":")))
+                await anyio.lowlevel.checkpoint()  # so that who has left is noticed before there is more
         except TimeoutError:
             raise Stalled(stalled_s) from None
         except WebSocketDisconnect:
@@ -167,7 +171,11 @@ def _may_come(websocket: WebSocket, desk: Desk) -> bool:
     allowed = desk.settings.cors_origins
     if origin is None or "*" in allowed or origin in allowed:
         return True
-    return urlsplit(origin).netloc.lower() == websocket.headers.get("host", "").lower()
+    try:
+        place = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return place.lower() == websocket.headers.get("host", "").lower()
 
 
 def _write(websocket: WebSocket, socket: Socket) -> None:

@@ -37,10 +37,9 @@ async def read_event(reader: asyncio.StreamReader, *, most_bytes: int) -> Event 
               most_bytes  how long an event's data may be
     Raises:   Refusal or ConfigError if it is no event, too large, or comes too slowly
     """
-    first = await reader.read(1)
-    if not first:
-        return None
     try:
+        if not (first := await reader.read(1)):
+            return None
         with anyio.fail_after(ARRIVING_S):
             return await _rest(first, reader, most_bytes)
     except TimeoutError:
