@@ -216,7 +216,7 @@ def test_a_frame_that_cannot_be_read_is_not_the_servers_fault(served, until, cap
             with suppress(ConnectionResetError):
                 while client.recv(65_536):
                     pass
-    assert is_idle(served, until)
+    assert served.is_idle(until)
     assert "broken" not in caplog.text
 
 

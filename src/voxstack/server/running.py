@@ -162,12 +162,14 @@ class Server(uvicorn.Server):
         listener.closed = lambda why: metrics.closed_connections.labels(protocol, why).inc()
 
     def _let_one_go(self) -> bool:
-        """Close the connection that has waited longest for a request, else for TLS; say if any has."""
+        """Close the connection that has waited longest for a request, else for TLS; say if any has.
+
+        WebSockets do not count: whoever writes a text has his own time for it.
+        """
         waiting = [
             (since, connection.transport)
             for connection in self.server_state.connections
-            if (since := getattr(connection, "waits_since", None))
-            is not None  # a WebSocket has its own bounds
+            if (since := getattr(connection, "waits_since", None)) is not None
         ]
         if not waiting:
             known = self.server_state.connections
