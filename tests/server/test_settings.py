@@ -3,7 +3,7 @@
 import pytest
 
 from voxstack.core.errors import ConfigError, RequestError
-from voxstack.server.settings import ServerSettings, load_settings
+from voxstack.server.settings import ServerSettings, check_certificate, load_settings
 
 pytestmark = pytest.mark.unit
 
@@ -96,6 +96,6 @@ def test_files_that_are_no_certificate_are_told_before_anything_starts(tmp_path)
     junk = tmp_path / "junk.pem"
     junk.write_text("junk")
     with pytest.raises(ConfigError, match=r"^tls_key: '/nowhere' cannot be read: No such file"):
-        load_settings(flags={"tls_cert": str(junk), "tls_key": "/nowhere"}, environment={})
+        check_certificate(ServerSettings(tls_cert=str(junk), tls_key="/nowhere"))
     with pytest.raises(ConfigError, match=r"^tls_cert: .* are no PEM certificate chain and its key"):
-        load_settings(flags={"tls_cert": str(junk), "tls_key": str(junk)}, environment={})
+        check_certificate(ServerSettings(tls_cert=str(junk), tls_key=str(junk)))

@@ -25,7 +25,7 @@ from voxstack.server.keys import Allowance, Keys
 from voxstack.server.metrics import Metrics
 from voxstack.server.recordings import Recordings
 from voxstack.server.refusals import Refusal, draining
-from voxstack.server.settings import ServerSettings
+from voxstack.server.settings import ServerSettings, check_certificate
 from voxstack.server.upkeep import Upkeep
 from voxstack.stack.deployment import load_deployment
 
@@ -94,6 +94,7 @@ class Desk:
 
         Raises:   RequestError or ConfigError if a file of theirs is wrong
         """
+        check_certificate(settings)
         folders = [_folder(path) for path in settings.addons]
         metrics = Metrics()
         told = chosen(None, load_deployment(settings.deployment)) or Telemetry(has_signals=False)

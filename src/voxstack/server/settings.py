@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from voxstack.core.errors import ConfigError, RequestError, VoxstackError, suggest
 from voxstack.stack.strict import StrictModel, validated
 
-__all__ = ["PREFIX", "ServerSettings", "is_many", "load_settings"]
+__all__ = ["PREFIX", "ServerSettings", "check_certificate", "is_many", "load_settings"]
 
 PREFIX = "VOXSTACK_SERVE_"
 """What the name of an environment variable begins with; the key in capitals follows."""
@@ -99,18 +99,14 @@ def load_settings(
     if (settings.tls_cert is None) != (settings.tls_key is None):
         missing = "tls_key" if settings.tls_key is None else "tls_cert"
         raise ConfigError("HTTPS needs both tls_cert and tls_key", where=missing)
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        _check_certificate(settings.tls_cert, settings.tls_key)
     return settings
 
 
-def is_many(key: str) -> bool:
-    """Answer whether a key takes several values."""
-    return get_origin(ServerSettings.model_fields[key].annotation) in (tuple, dict)
-
-
-def _check_certificate(cert: str, key: str) -> None:
-    """Raise ConfigError if these files are no certificate and its key."""
+def check_certificate(settings: ServerSettings) -> None:
+    """Raise ConfigError if the files for HTTPS, where some are named, are no certificate and its key."""
+    cert, key = settings.tls_cert, settings.tls_key
+    if cert is None or key is None:
+        return
     for name, file in (("tls_cert", cert), ("tls_key", key)):
         try:
             Path(file).read_bytes()
@@ -123,6 +119,11 @@ def _check_certificate(cert: str, key: str) -> None:
             f"'{cert}' and '{key}' are no PEM certificate chain and its key without a password",
             where="tls_cert",
         ) from error
+
+
+def is_many(key: str) -> bool:
+    """Answer whether a key takes several values."""
+    return get_origin(ServerSettings.model_fields[key].annotation) in (tuple, dict)
 
 
 def _of_file(file: Path) -> dict[str, Any]:
