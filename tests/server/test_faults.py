@@ -74,7 +74,13 @@ def launch(voices, tmp_path):
             environment = {**os.environ, "PYTHONPATH": str(SOURCE), "TMPDIR": str(tmp_path), **told}
             with log.open("w") as lines:
                 process = subprocess.Popen(
-                    command, stdout=out, stderr=lines if err is None else err, env=environment, cwd=tmp_path
+                    command,
+                    stdout=out,
+                    stderr=lines if err is None else err,
+                    env=environment,
+                    cwd=tmp_path,
+                    # The tests themselves may run under nohup.
+                    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
                 )
             started.callback(end, process)
             served = Process(process, port, log)

@@ -255,6 +255,12 @@ def test_what_a_killed_process_left_half_written_is_taken_away_when_it_is_old(tm
     assert left == [".other.0123abcd.partial", ".tap.4567abcd.partial", "tap-0001.wav"]
 
 
+def test_what_another_voice_takes_away_at_the_same_time_keeps_none_from_loading(tmp_path):
+    gone = tmp_path / ".tap.0123abcd.trial"  # between being seen and being looked at
+    gone.symlink_to(tmp_path / "nowhere")
+    assert wire(path=str(tmp_path), name="tap").files is not None
+
+
 # Listeners
 
 

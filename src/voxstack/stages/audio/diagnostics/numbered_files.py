@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -133,5 +134,6 @@ class NumberedFiles:
 def _sweep(folder: Path, name: str) -> None:
     """Take away what was left half written by a process that was killed."""
     for path in folder.glob(f".{name}.*"):
-        if path.suffix in (".partial", ".trial") and time.time() - path.stat().st_mtime > LEFT_S:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # a voice that loads at the same time took its own away
+            if path.suffix in (".partial", ".trial") and time.time() - path.stat().st_mtime > LEFT_S:
+                path.unlink()
