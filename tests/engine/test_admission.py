@@ -13,21 +13,6 @@ pytestmark = pytest.mark.unit
 PATIENCE_S = 20
 
 
-class Clock:
-    """Time that passes when a test says so."""
-
-    def __init__(self):
-        self.now_s = 100.0
-
-    def __call__(self):
-        return self.now_s
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 def refusal(admission, characters=0, **options):
     with pytest.raises(BusyError) as refused:
         admission.admit(characters, **options)

@@ -60,7 +60,7 @@ as_json = click.option("--json", "is_json", is_flag=True, help="One JSON object 
 voice_argument = click.argument("voice")
 
 _CONTROLS = (
-    click.option("--speed", type=float, metavar="X", help="How fast: 2 is twice as fast."),
+    click.option("--speed", type=float, metavar="X", help="How fast: 2 is about twice as fast."),
     click.option("--pitch", type=float, metavar="X", help="How high: 1 is the voice's own."),
     click.option("--energy", type=float, metavar="X", help="How strong: 1 is the voice's own."),
     click.option("--speaker", metavar="NAME|N", help="Which speaker, if the voice has several."),
