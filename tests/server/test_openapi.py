@@ -56,6 +56,19 @@ def test_answers_are_as_described(served, description, path):
     jsonschema.validate(json.loads(body), resolved(answer["schema"], description))
 
 
+def test_a_server_with_broken_addons_and_no_voice_is_as_described_too(serve, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "addon.json").write_text("{")
+    served = serve(tmp_path, watch=True)
+    description = json.loads(served.ask("/openapi.json")[1])
+    for path, wanted in (("/ready", 503), ("/status", 200), ("/v1/audio/voices", 200)):
+        status, body, _ = served.ask(path)
+        said = description["paths"][path]["get"]["responses"][str(status)]["content"]["application/json"]
+        assert status == wanted
+        jsonschema.validate(json.loads(body), resolved(said["schema"], description))
+    assert json.loads(served.ask("/ready")[1]) == {"status": "without voices", "faults": 1}
+
+
 def test_refusals_are_as_described(served, description):
     said = description["paths"]["/v1/audio/speech"]["post"]["responses"]
     for body in (b"{", {"model": "x", "voice": "tone", "input": "a"}):

@@ -12,6 +12,7 @@ from voxstack.server.encoding import FORMATS
 from voxstack.server.looking import TraceBody
 from voxstack.server.openai_speech import SpeechBody
 from voxstack.server.openapi_schemas import (
+    COUNT,
     ERROR,
     MODEL,
     STATUS,
@@ -124,7 +125,7 @@ def _got(
 
 
 def _ready() -> dict[str, Any]:
-    schema = an_object(status=a_word("ready", "loading", "draining"))
+    schema = an_object({"faults": COUNT}, status=a_word("ready", "loading", "draining", "without voices"))
     found = _got("ready", "Whether requests are taken, and find their voices warm", schema, key=False)
     not_now = {"description": "Not now", "content": {"application/json": {"schema": schema}}}
     return {**found, "responses": {**found["responses"], "503": not_now}}

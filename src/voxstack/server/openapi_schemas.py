@@ -3,6 +3,7 @@
 from typing import Any
 
 __all__ = [
+    "COUNT",
     "ERROR",
     "MODEL",
     "STATUS",
